@@ -11,7 +11,7 @@ lock() { # NAME ARGUMENT...: NAME.lock from the requirement files
   local name="$1"
   shift
   "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-    --no-emit-index-url --no-emit-find-links --no-annotate --no-header --no-strip-extras \
+    --no-emit-index-url --no-emit-find-links --no-annotate --no-header --strip-extras \
     ${PIP_FIND_LINKS:+--find-links "$PIP_FIND_LINKS"} \
     "${upgrade[@]}" "$@" --output-file "$name.lock"
 }
