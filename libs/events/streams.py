@@ -1,0 +1,72 @@
+"""Progress streams on Redis: one bounded stream a job and one a user.
+
+Redis holds copies only: a stream that is lost costs progress bars, never a job; readers fall back
+to the database.
+"""
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from libs.events.topics import Event
+
+JOB_STREAM_LENGTH = 1_000
+USER_STREAM_LENGTH = 5_000
+STREAM_LIFETIME_SECONDS = 24 * 3600
+FIRST = "0-0"
+
+
+def job_stream(job_id: UUID) -> str:
+    """Key of the stream with everything that happens to one job."""
+    return f"events:job:{job_id}"
+
+
+def user_stream(user_id: UUID) -> str:
+    """Key of the stream with everything that happens to one user's jobs."""
+    return f"events:user:{user_id}"
+
+
+async def publish_event(redis: Redis, event: Event) -> None:
+    """Append an event to its job's and its user's stream in one round trip."""
+    entry = {"event": event.model_dump_json()}
+    targets = (
+        (job_stream(event.job_id), JOB_STREAM_LENGTH),
+        (user_stream(event.user_id), USER_STREAM_LENGTH),
+    )
+    async with redis.pipeline(transaction=False) as pipe:
+        for key, length in targets:
+            pipe.xadd(key, entry, maxlen=length, approximate=True)  # type: ignore[arg-type]
+            pipe.expire(key, STREAM_LIFETIME_SECONDS)
+        await pipe.execute()
+
+
+async def read_events(
+    redis: Redis, stream: str, after: str, *, wait_seconds: float
+) -> list[tuple[str, Event]]:
+    """Events after an entry id, oldest first; waits up to `wait_seconds` for the first one.
+
+    Raises redis.RedisError when Redis is away.
+    """
+    answer = await redis.xread({stream: after}, count=100, block=max(1, int(wait_seconds * 1000)))
+    entries = answer[0][1] if answer else []
+    return [(entry_id, Event.model_validate_json(fields["event"])) for entry_id, fields in entries]
+
+
+async def last_entry_id(redis: Redis, stream: str) -> str:
+    """The id of the newest entry, or the id before all entries."""
+    newest = await redis.xrevrange(stream, count=1)
+    return str(newest[0][0]) if newest else FIRST
+
+
+async def follow(
+    redis: Redis, stream: str, after: str, *, wait_seconds: float
+) -> AsyncIterator[tuple[str, Event] | None]:
+    """Every event after an id, for ever; None whenever `wait_seconds` pass without one."""
+    while True:
+        entries = await read_events(redis, stream, after, wait_seconds=wait_seconds)
+        if not entries:
+            yield None
+        for entry_id, event in entries:
+            after = entry_id
+            yield entry_id, event

@@ -1,0 +1,51 @@
+"""The application factory: every service is made of the same parts in the same order."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+
+from libs.web.body_limit import BodyLimit
+from libs.web.health import Check, health_routes
+from libs.web.problem_answers import install_problem_answers
+from libs.web.request_ids import RequestIds
+from libs.web.request_metrics import RequestMetrics
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+LifespanIterator = AsyncIterator[None]
+
+
+def operation_id(route: APIRoute) -> str:
+    """`create_generation`: the route function's name is the operation's name in every client."""
+    return route.name
+
+
+def build_application(
+    service: str,
+    *,
+    description: str,
+    routers: Sequence[APIRouter],
+    checks: Mapping[str, Check],
+    lifespan: Lifespan,
+    **extra: Any,  # noqa: ANN401 - further FastAPI options
+) -> FastAPI:
+    """A service's FastAPI application with health, metrics, problems, limits and request ids."""
+    app = FastAPI(
+        title=f"Easel {service}",
+        description=description,
+        version="1",
+        lifespan=lifespan,
+        generate_unique_id_function=operation_id,
+        separate_input_output_schemas=False,
+        **extra,
+    )
+    install_problem_answers(app)
+    app.include_router(health_routes(checks))
+    for router in routers:
+        app.include_router(router)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(RequestMetrics, service=service)
+    app.add_middleware(RequestIds)
+    return app
