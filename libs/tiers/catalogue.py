@@ -1,0 +1,63 @@
+"""The tier catalogue: every limit, gate and price of a plan, read once from catalogue.json.
+
+The numbers are DOMAIN section 1; a number of that table anywhere else in code is a defect.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+TierName = Literal["free", "starter", "pro", "studio", "enterprise"]
+Base = Literal["demo", "sd15", "sdxl", "flux"]
+Pool = Literal["standard", "premium"]
+DEFAULT_TIER: TierName = "free"
+
+
+class Tier(BaseModel):
+    """One plan. Credits are whole credits; None means unlimited, or by contract for a price."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: TierName
+    price_month_cents: int | None
+    price_year_cents: int | None
+    trial_days: int
+    contract: bool
+    credits_month: int
+    storage_bytes: int
+    running_jobs: int
+    waiting_jobs: int
+    creates_per_hour: int | None
+    weight: int
+    target_wait_p95_seconds: int
+    bases: tuple[Base, ...]
+    custom_lora: bool
+    external_image_api: bool
+    api_keys: bool
+    public_posts_month: int | None
+    gpu_pool: Pool
+
+
+class Catalogue(BaseModel):
+    """All plans, from the smallest to the largest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    tiers: tuple[Tier, ...]
+
+    def tier(self, name: TierName) -> Tier:
+        """The plan of that name."""
+        return next(tier for tier in self.tiers if tier.name == name)
+
+    def first_with_base(self, base: Base) -> Tier:
+        """The smallest plan that may use models of a base."""
+        return next(tier for tier in self.tiers if base in tier.bases)
+
+
+@cache
+def load_catalogue() -> Catalogue:
+    """The catalogue that ships with this build."""
+    return Catalogue.model_validate_json(Path(__file__).with_name("catalogue.json").read_bytes())
