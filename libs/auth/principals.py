@@ -1,0 +1,13 @@
+"""Who makes a request."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+
+@dataclass(frozen=True)
+class Principal:
+    """A verified caller: the tenant of every row that the request may touch."""
+
+    user_id: UUID
+    session_id: UUID
+    role: str = "user"

@@ -1,0 +1,44 @@
+"""Accounts, grants, holds and transfers, and the functions that alone may write them."""
+
+from pathlib import Path
+
+from alembic import op
+
+from libs.db.row_security import grant, isolate_tenants
+
+revision = "credits_0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+TABLES = ("accounts", "grants", "holds", "transfers")
+
+
+def upgrade() -> None:
+    connection = op.get_bind()
+    script = Path(__file__).with_suffix(".sql").read_text()
+    for statement in split_statements(script):
+        connection.exec_driver_sql(statement)
+    for table in TABLES:
+        isolate_tenants(f"credits.{table}")
+    readers = ("easel_payment", "easel_generation", "easel_worker")
+    grant("SELECT", "credits.accounts", *readers)
+    for table in ("grants", "holds", "transfers"):
+        grant("SELECT", f"credits.{table}", "easel_payment")
+    give = "FUNCTION credits.grant_credits(uuid, uuid, text, text, bigint, timestamptz)"
+    grant("EXECUTE", give, "easel_user", "easel_payment")
+    grant("EXECUTE", "FUNCTION credits.hold_credits(uuid, uuid, bigint)", "easel_generation")
+    settle = "FUNCTION credits.settle_hold(uuid, uuid, bigint)"
+    grant("EXECUTE", settle, "easel_generation", "easel_worker", "easel_relay")
+
+
+def split_statements(script: str) -> list[str]:
+    """One statement an item; a semicolon inside a `$$` body does not end one."""
+    statements, current, in_body = [], "", False
+    for line in script.splitlines(keepends=True):
+        current += line
+        in_body ^= line.count("$$") % 2 == 1
+        if line.rstrip().endswith(";") and not in_body:
+            statements.append(current)
+            current = ""
+    return statements
