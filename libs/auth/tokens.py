@@ -39,11 +39,10 @@ class SigningKey:
 
     def public_jwk(self) -> dict[str, Any]:
         """The public half as a JSON Web Key."""
-        public = self.key.public_key()
         if isinstance(self.key, Ed25519PrivateKey):
-            jwk: dict[str, Any] = OKPAlgorithm.to_jwk(public, as_dict=True)  # type: ignore[arg-type]
+            jwk = OKPAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
         else:
-            jwk = ECAlgorithm.to_jwk(public, as_dict=True)  # type: ignore[arg-type]
+            jwk = ECAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
         return {**jwk, "kid": self.key_id, "alg": self.algorithm, "use": "sig"}
 
 

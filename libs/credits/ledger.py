@@ -41,12 +41,11 @@ async def grant_credits(
 ) -> bool:
     """Add `amount` milli-credits once for a business key. False if the key was granted before."""
     row = {"user": user_id, "id": grant_id, "key": key, "kind": kind, "amount": amount}
-    return await session.scalar(GRANT, {**row, "expires_at": expires_at}) == "granted"
+    outcome = await session.scalar(GRANT, {**row, "expires_at": expires_at})
+    return bool(outcome == "granted")
 
 
-async def hold_credits(
-    session: AsyncSession, *, user_id: UUID, hold_id: UUID, amount: int
-) -> None:
+async def hold_credits(session: AsyncSession, *, user_id: UUID, hold_id: UUID, amount: int) -> None:
     """Set `amount` milli-credits aside; a repeat with the same id does nothing.
 
     Raises InsufficientCredits (402) with what is needed and what is there.

@@ -1,6 +1,7 @@
-"""Bring the database up to date: `python -m libs.db.migrate OWNER...` (for example `libs.db services.user`).
+"""Bring the database up to date: `python -m libs.db.migrate OWNER...`.
 
-An owner is a module path with a `migrations/` folder: one linear Alembic history, recorded in the
+For example `libs.db libs.jobs services.user`. An owner is a module path with a `migrations/`
+folder: one linear Alembic history, recorded in the
 table `ops.history_<owner>`. Histories go forward only; a mistake is mended by the next migration.
 Everything but the first history (roles and schemas) runs as `easel_owner`, who owns all tables.
 """

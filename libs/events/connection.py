@@ -10,7 +10,7 @@ ANSWER_TIMEOUT_SECONDS = 20.0  # longer than the longest blocking read of a stre
 
 def build_redis(url: str) -> Redis:
     """A client that answers `str`, reconnects at once after an idle cut, and fails fast."""
-    return Redis.from_url(
+    client: Redis = Redis.from_url(
         url,
         decode_responses=True,
         socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
@@ -18,6 +18,7 @@ def build_redis(url: str) -> Redis:
         health_check_interval=30,
         retry=Retry(NoBackoff(), 1),
     )
+    return client
 
 
 async def check_redis(redis: Redis) -> None:

@@ -16,7 +16,9 @@ class AsyncBridge:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, name="async-bridge", daemon=True)
+        self._thread = threading.Thread(
+            target=self.loop.run_forever, name="async-bridge", daemon=True
+        )
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

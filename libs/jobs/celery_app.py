@@ -6,7 +6,6 @@ that is lost or doubled is harmless.
 
 from celery import Celery
 
-TASK_QUEUES_BY_POOL = {"standard": "gpu-standard", "premium": "gpu-premium"}
 VISIBILITY_TIMEOUT_SECONDS = 3600
 
 
@@ -36,3 +35,8 @@ def build_celery(redis_url: str, *, name: str = "easel") -> Celery:
         timezone="UTC",
     )
     return app
+
+
+def queue_of_pool(pool: str) -> str:
+    """The Celery queue that wakes the workers of a GPU pool."""
+    return f"gpu-{pool}"

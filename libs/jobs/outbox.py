@@ -19,7 +19,7 @@ ADD = text(
 )
 
 
-async def add_task(session: AsyncSession, task: str, *, queue: str, **arguments: Any) -> None:  # noqa: ANN401
+async def add_task(session: AsyncSession, task: str, *, queue: str, **arguments: Any) -> None:
     """Send a Celery task to a queue after commit; `arguments` are its JSON keyword arguments."""
     payload = json.dumps({"queue": queue, "arguments": arguments})
     await _add(session, "task", task, payload)

@@ -24,7 +24,7 @@ class Problem(Exception):
         detail: str = "",
         *,
         headers: dict[str, str] | None = None,
-        **extra: Any,  # noqa: ANN401 - members of a JSON document
+        **extra: Any,
     ) -> None:
         super().__init__(detail or self.title)
         self.detail = detail
@@ -34,6 +34,10 @@ class Problem(Exception):
 
 class InternalError(Problem):
     """An unexpected failure; its cause is in the log under the request id, never in the answer."""
+
+
+class BadRequest(Problem):
+    slug, status, title = "bad-request", 400, "The request cannot be understood"
 
 
 class ValidationFailed(Problem):
@@ -72,7 +76,7 @@ class RateLimited(Problem):
 
     slug, status, title = "rate-limited", 429, "Too many requests"
 
-    def __init__(self, detail: str, *, retry_after_seconds: int, **extra: Any) -> None:  # noqa: ANN401
+    def __init__(self, detail: str, *, retry_after_seconds: int, **extra: Any) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after_seconds)}, **extra)
 
 

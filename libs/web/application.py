@@ -29,7 +29,7 @@ def build_application(
     routers: Sequence[APIRouter],
     checks: Mapping[str, Check],
     lifespan: Lifespan,
-    **extra: Any,  # noqa: ANN401 - further FastAPI options
+    **extra: Any,
 ) -> FastAPI:
     """A service's FastAPI application with health, metrics, problems, limits and request ids."""
     app = FastAPI(

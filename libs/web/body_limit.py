@@ -10,7 +10,6 @@ from libs.web.problem_answers import answer_problem
 MAX_BODY_BYTES = 1_000_000  # JSON only; pictures go to object storage by presigned URL
 
 
-
 class BodyLimit:
     """ASGI middleware: 413 when the body is larger than `max_bytes`."""
 

@@ -55,7 +55,9 @@ def problem_answers(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]
                 "content": {"application/problem+json": {"examples": {}}},
             },
         )
-        answer["content"]["application/problem+json"]["examples"][problem.slug] = example_of(problem)
+        answer["content"]["application/problem+json"]["examples"][problem.slug] = example_of(
+            problem
+        )
         joined = (answer["description"], f"`{problem.slug}`: {problem.title}")
         answer["description"] = "; ".join(part for part in joined if part)
     return answers

@@ -10,6 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from libs.kernel.problems import (
+    BadRequest,
     Forbidden,
     InternalError,
     MethodNotAllowed,
@@ -23,7 +24,12 @@ from libs.telemetry.logs import get_logger
 from libs.web.request_ids import current_request_id
 
 log = get_logger(__name__)
-BY_STATUS = {401: Unauthorized, 403: Forbidden, 404: NotFound, 405: MethodNotAllowed}
+BY_STATUS: dict[int, type[Problem]] = {
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    405: MethodNotAllowed,
+}
 DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout, ConnectionError, TimeoutError)
 
 
@@ -67,12 +73,7 @@ def validation_problem(error: RequestValidationError) -> ValidationFailed:
 
 def http_problem(error: HTTPException) -> Problem:
     """The framework's own errors (unknown route, wrong method) in our words."""
-    problem_class = BY_STATUS.get(error.status_code)
-    if problem_class is not None:
-        return problem_class()
-    problem = Problem(str(error.detail))
-    problem.status, problem.title = error.status_code, str(error.detail)  # type: ignore[misc]
-    return problem
+    return BY_STATUS.get(error.status_code, BadRequest)()
 
 
 def unexpected_problem(error: Exception) -> Problem:

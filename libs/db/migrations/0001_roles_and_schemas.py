@@ -34,7 +34,9 @@ def upgrade() -> None:
         op.execute(f"ALTER SCHEMA {schema} OWNER TO easel_owner")
     roles = ", ".join(f"easel_{name}" for name in LOGIN_ROLES)
     op.execute(f"GRANT USAGE ON SCHEMA ops, credits TO {roles}")
-    op.execute("ALTER DEFAULT PRIVILEGES FOR ROLE easel_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC")
+    op.execute(
+        "ALTER DEFAULT PRIVILEGES FOR ROLE easel_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC"
+    )
     op.execute(
         """
         CREATE FUNCTION ops.current_tenant() RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE
