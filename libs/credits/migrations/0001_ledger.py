@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from alembic import op
-
 from libs.db.row_security import grant, isolate_tenants
+from libs.db.sql_files import run_sql_file
 
 revision = "credits_0001"
 down_revision = None
@@ -15,10 +14,7 @@ TABLES = ("accounts", "grants", "holds", "transfers")
 
 
 def upgrade() -> None:
-    connection = op.get_bind()
-    script = Path(__file__).with_suffix(".sql").read_text()
-    for statement in split_statements(script):
-        connection.exec_driver_sql(statement)
+    run_sql_file(Path(__file__).with_suffix(".sql"))
     for table in TABLES:
         isolate_tenants(f"credits.{table}")
     readers = ("easel_payment", "easel_generation", "easel_worker")
@@ -31,14 +27,3 @@ def upgrade() -> None:
     settle = "FUNCTION credits.settle_hold(uuid, uuid, bigint)"
     grant("EXECUTE", settle, "easel_generation", "easel_worker", "easel_relay")
 
-
-def split_statements(script: str) -> list[str]:
-    """One statement an item; a semicolon inside a `$$` body does not end one."""
-    statements, current, in_body = [], "", False
-    for line in script.splitlines(keepends=True):
-        current += line
-        in_body ^= line.count("$$") % 2 == 1
-        if line.rstrip().endswith(";") and not in_body:
-            statements.append(current)
-            current = ""
-    return statements

@@ -1,0 +1,50 @@
+"""From rows to what callers and event streams see."""
+
+from typing import Any
+from uuid import UUID
+
+from libs.credits.pricing import format_credits
+from libs.events.topics import Event
+from libs.kernel.ids import derive_id
+from services.generation.models import Job
+from services.generation.schemas import GenerationAnswer, JobError
+
+
+def image_ids(job_id: UUID, images_done: int) -> list[UUID]:
+    """Ids of a job's images: derived, so that a repeated attempt overwrites and doubles nothing."""
+    return [derive_id(job_id, index) for index in range(images_done)]
+
+
+def show_job(job: Job) -> GenerationAnswer:
+    """A job as its owner sees it."""
+    return GenerationAnswer(
+        id=job.id,
+        status=job.state,
+        model=job.model,
+        tier=job.tier,
+        request=job.request,
+        quoted_millicredits=job.quoted_millicredits,
+        quoted_credits=format_credits(job.quoted_millicredits),
+        captured_millicredits=job.captured_millicredits,
+        images_done=job.images_done,
+        image_ids=image_ids(job.id, job.images_done),
+        error=JobError.model_validate(job.error) if job.error else None,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        expires_at=job.expires_at,
+    )
+
+
+def finished_data(job: Job) -> dict[str, Any]:
+    """The data of a `finished` event."""
+    shown = show_job(job).model_dump(mode="json")
+    names = ("status", "captured_millicredits", "image_ids", "error")
+    return {name: shown[name] for name in names}
+
+
+def finished_event(job: Job) -> Event:
+    """The last event of a job's stream."""
+    return Event(
+        topic="job.finished", user_id=job.user_id, job_id=job.id, data=finished_data(job)
+    )

@@ -1,0 +1,83 @@
+"""Queries of the API: inside a tenant's transaction, row security shows only the tenant's jobs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.generation.models import Job, JobState
+from services.generation.waiting import Outlook
+
+OUTLOOK = text("SELECT * FROM generation.queue_outlook(:pool)")
+USAGE = text(
+    """
+    SELECT count(*) FILTER (WHERE state = 'queued') AS waiting,
+        count(*) FILTER (WHERE created_at > :since) AS created,
+        min(created_at) FILTER (WHERE created_at > :since) AS oldest
+    FROM generation.jobs
+    WHERE user_id = :user_id AND (state = 'queued' OR created_at > :since)
+    """
+)
+LOCK_ADMISSION = text("SELECT pg_advisory_xact_lock(hashtextextended('admission/' || :user_id, 0))")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a user has waiting, and created since a time; `oldest` of those."""
+
+    waiting: int
+    created: int
+    oldest: datetime | None
+
+
+async def lock_admission(session: AsyncSession, user_id: UUID) -> None:
+    """Let one request of a user be admitted at a time, so that limits hold under concurrency."""
+    await session.execute(LOCK_ADMISSION, {"user_id": str(user_id)})
+
+
+async def count_usage(session: AsyncSession, user_id: UUID, since: datetime) -> Usage:
+    """The user's waiting jobs and creations since a time."""
+    row = (await session.execute(USAGE, {"user_id": user_id, "since": since})).one()
+    return Usage(row.waiting, row.created, row.oldest)
+
+
+async def read_outlook(session: AsyncSession, pool: str) -> Outlook:
+    """Numbers of a pool's whole queue."""
+    row = (await session.execute(OUTLOOK, {"pool": pool})).one()
+    return Outlook(
+        row.waiting, int(row.waiting_millicredits), row.running, row.p50_speed, row.p90_speed
+    )
+
+
+async def find_job(session: AsyncSession, job_id: UUID) -> Job | None:
+    """One of the tenant's jobs."""
+    return await session.get(Job, job_id)
+
+
+async def lock_job(session: AsyncSession, job_id: UUID) -> Job | None:
+    """One of the tenant's jobs, locked until the transaction ends."""
+    return await session.scalar(select(Job).where(Job.id == job_id).with_for_update())
+
+
+async def list_jobs(
+    session: AsyncSession,
+    *,
+    limit: int,
+    before: UUID | None,
+    state: JobState | None,
+    model: str | None,
+) -> Sequence[Job]:
+    """Up to `limit + 1` of the tenant's jobs, newest first."""
+    query = select(Job).order_by(Job.id.desc()).limit(limit + 1)
+    if before is not None:
+        query = query.where(Job.id < before)
+    if state is not None:
+        query = query.where(Job.state == state)
+    if model is not None:
+        query = query.where(Job.model == model)
+    return (await session.scalars(query)).all()
+
+

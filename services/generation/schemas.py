@@ -1,0 +1,127 @@
+"""Requests and answers of the generation API."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from services.generation.models import JobState
+
+SIDE_STEP = 8
+MAX_SEED = 2**32 - 1
+SchedulerName = Literal["euler", "euler_a", "ddim", "dpmpp_2m", "unipc", "pndm", "heun", "lms"]
+ImageFormat = Literal["png", "jpeg", "webp"]
+Side = Annotated[int, Field(ge=64, le=2048, multiple_of=SIDE_STEP, description="Pixels")]
+
+
+def refuse_control_characters(text: str) -> str:
+    """Prompts are written into image files and logs: no control characters but line breaks."""
+    if any(ord(character) < 32 and character not in "\n\r\t" for character in text):
+        raise ValueError("must not contain control characters")
+    return text
+
+
+Prompt = Annotated[str, Field(max_length=2000), AfterValidator(refuse_control_characters)]
+EXAMPLE = {
+    "model": "demo",
+    "prompt": "a red apple",
+    "width": 64,
+    "height": 64,
+    "steps": 20,
+    "guidance": 5.0,
+    "seed": 7,
+}
+
+
+class GenerationRequest(BaseModel):
+    """What to make. Size, steps and guidance default to the model's own.
+
+    `seed` null picks a random one, which is recorded.
+    """
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
+
+    task: Literal["txt2img"] = "txt2img"
+    model: str = Field(min_length=1, max_length=100)
+    prompt: Prompt = Field(min_length=1)
+    negative_prompt: Prompt = ""
+    width: Side | None = None
+    height: Side | None = None
+    steps: int | None = Field(default=None, ge=1, le=150)
+    guidance: float | None = Field(default=None, ge=1, le=20)
+    scheduler: SchedulerName = "euler"
+    seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
+    num_images: int = Field(default=1, ge=1, le=8)
+    format: ImageFormat = "png"
+    expires_in: int | None = Field(default=None, ge=10, le=86_400, description="Seconds to wait")
+    metadata: dict[str, Annotated[str, Field(max_length=200)]] = Field(
+        default_factory=dict, max_length=16, description="Your own labels; kept, never read"
+    )
+
+
+class ResolvedRequest(BaseModel):
+    """A request with every default filled in: it makes the same picture again."""
+
+    model_config = ConfigDict(frozen=True)
+
+    task: Literal["txt2img"]
+    model: str
+    prompt: str
+    negative_prompt: str
+    width: int
+    height: int
+    steps: int
+    guidance: float
+    scheduler: SchedulerName
+    seed: int
+    num_images: int
+    format: ImageFormat
+    metadata: dict[str, str]
+
+
+class WaitEstimate(BaseModel):
+    """Seconds until the job starts: half of the jobs start before p50, nine of ten before p90."""
+
+    jobs_ahead: int
+    p50_seconds: float
+    p90_seconds: float
+
+
+class QuoteAnswer(BaseModel):
+    """The price and the wait of a request; nothing is spent."""
+
+    price_millicredits: int
+    credits: str
+    available_millicredits: int
+    affordable: bool
+    tier: str
+    pool: str
+    wait: WaitEstimate
+
+
+class JobError(BaseModel):
+    """Why a job did not succeed."""
+
+    slug: str
+    detail: str
+
+
+class GenerationAnswer(BaseModel):
+    """A job as its owner sees it."""
+
+    id: UUID
+    status: JobState
+    model: str
+    tier: str
+    request: dict[str, Any]
+    quoted_millicredits: int
+    quoted_credits: str
+    captured_millicredits: int | None
+    images_done: int
+    image_ids: list[UUID]
+    error: JobError | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime | None

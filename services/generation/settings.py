@@ -1,0 +1,36 @@
+"""Settings of the generation service's three processes: the API, the worker, the relay."""
+
+from libs.auth.tenant_application import TenantServiceSettings
+from libs.kernel.settings import Settings
+
+
+class GenerationSettings(TenantServiceSettings):
+    """The API."""
+
+    redis_url: str
+    model_service_url: str
+
+
+class BackgroundSettings(Settings):
+    """What worker and relay share."""
+
+    database_url: str
+    redis_url: str
+    metrics_port: int
+
+
+class WorkerSettings(BackgroundSettings):
+    """The worker beside one Triton server."""
+
+    triton_grpc_url: str
+    worker_pool: str = "standard"
+    worker_concurrency: int = 4
+    s3_bucket_images: str
+    s3_region: str
+    s3_endpoint_url: str | None = None
+    s3_access_key_id: str | None = None
+    s3_secret_access_key: str | None = None
+
+
+class RelaySettings(BackgroundSettings):
+    """The outbox relay and the sweeper."""
