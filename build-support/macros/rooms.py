@@ -5,7 +5,7 @@ and `package`.
 """
 
 
-def _owned(name, resolve, data, skip=()):
+def _owned(name, resolve, data):
     """Every Python file below this BUILD, and the other files its code reads at run time."""
     dependencies = []
     if data:
@@ -14,7 +14,7 @@ def _owned(name, resolve, data, skip=()):
     python_sources(
         name=name,
         resolve=resolve,
-        sources=["**/*.py"] + ["!" + path for path in skip],
+        sources=["**/*.py"],
         dependencies=dependencies,
     )
 
@@ -111,11 +111,13 @@ def _program(name, module):
     )
 
 
-def inference_room(data=(), skip=()):
-    """Code that runs inside Triton or trains models: third-party imports and its own house alone."""
-    __dependencies_rules__(("*", "//inference/**", "//3rdparty/**", "!*"))
+def inference_room(*below, data=()):
+    """Code that runs inside Triton or trains models: third-party imports and the rooms named here."""
+    __dependencies_rules__(
+        ("*", "/**", "//3rdparty/**", ["//inference/%s/**" % name for name in below], "!*"),
+    )
     __dependents_rules__(("*", "//inference/**", "//tests/**", "!*"))
-    _owned("lib", "inference", data, skip)
+    _owned("lib", "inference", data)
 
 
 def leaf(data=()):
