@@ -26,7 +26,7 @@ def upgrade() -> None:
 
 def create_images() -> None:
     # No GIN index on `search`: the text match is not leakproof, so row security forbids using it
-    # before the tenant is checked. A search walks one user's rows; storing the vector keeps it cheap.
+    # before the tenant is checked. A search walks one user's rows and reads the stored vector.
     op.execute(
         """
         CREATE TABLE gallery.images (
