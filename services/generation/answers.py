@@ -45,6 +45,4 @@ def finished_data(job: Job) -> dict[str, Any]:
 
 def finished_event(job: Job) -> Event:
     """The last event of a job's stream."""
-    return Event(
-        topic="job.finished", user_id=job.user_id, job_id=job.id, data=finished_data(job)
-    )
+    return Event(topic="job.finished", user_id=job.user_id, job_id=job.id, data=finished_data(job))

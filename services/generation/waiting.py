@@ -9,7 +9,7 @@ FIRST_JOB_SECONDS_PER_MILLICREDIT = 0.001  # a credit is one GPU-second: until a
 
 @dataclass(frozen=True)
 class Outlook:
-    """A pool's queue: jobs and quoted work waiting, jobs running, measured seconds a milli-credit."""
+    """A pool's queue: work waiting, jobs running, measured seconds a milli-credit."""
 
     waiting: int
     waiting_millicredits: int

@@ -26,4 +26,3 @@ def upgrade() -> None:
     grant("EXECUTE", "FUNCTION credits.hold_credits(uuid, uuid, bigint)", "easel_generation")
     settle = "FUNCTION credits.settle_hold(uuid, uuid, bigint)"
     grant("EXECUTE", settle, "easel_generation", "easel_worker", "easel_relay")
-

@@ -79,5 +79,3 @@ async def list_jobs(
     if model is not None:
         query = query.where(Job.model == model)
     return (await session.scalars(query)).all()
-
-

@@ -34,11 +34,11 @@ async def expire(session: AsyncSession, job_id: UUID) -> None:
 async def count_due(session: AsyncSession) -> dict[str, int]:
     """Queued jobs that could start now, by pool."""
     query = (
-        select(Job.pool, func.count())
+        select(Job.pool, func.count().label("due"))
         .where(Job.state == "queued", Job.due_at <= func.now())
         .group_by(Job.pool)
     )
-    return {pool: count for pool, count in (await session.execute(query)).all()}
+    return {row.pool: row.due for row in (await session.execute(query)).all()}
 
 
 async def forget_old_answers(session: AsyncSession) -> None:

@@ -1,0 +1,36 @@
+"""Composition root of the generation API: `python -m services.generation.app`."""
+
+from fastapi import FastAPI
+
+from libs.auth.tenant_application import build_tenant_application
+from libs.events.connection import build_redis
+from libs.kernel.settings import load
+from libs.web.server import serve
+from services.generation.routes import events, generations
+from services.generation.settings import GenerationSettings
+from services.model.client.catalogue import ModelCatalogue
+
+
+def build_app(settings: GenerationSettings) -> FastAPI:
+    """The application. Redis is no part of readiness: jobs are accepted without it."""
+    redis = build_redis(settings.redis_url)
+    app = build_tenant_application(
+        "generation",
+        settings,
+        description="Turns prompts into pictures: quote, create, watch, cancel.",
+        routers=[generations.router, events.router],
+        on_stop=[redis.aclose],
+    )
+    app.state.redis = redis
+    app.state.models = ModelCatalogue(settings.model_service_url, app.state.http)
+    return app
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    settings = load(GenerationSettings)
+    serve(build_app(settings), host=settings.host, port=settings.port)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""The rules of attempts: how often a job may fail, and how long it rests in between."""
+
+from libs.events.topics import Event
+from services.generation.models import Job
+
+MAX_FAILURES = 3
+RETRY_SECONDS = (1.0, 5.0, 15.0)
+PART_AWAY_SECONDS = 1.0
+LEASE_EXPIRED = {
+    "slug": "worker-lost",
+    "detail": "The machines that worked on this failed repeatedly; nothing was charged",
+}
+PART_AWAY = {"slug": "part-away", "detail": "A part that is needed does not answer"}
+WORKER_STOPS = {"slug": "worker-stops", "detail": "The machine is being taken away"}
+ENGINE_FAILED = {
+    "slug": "engine-failed",
+    "detail": "The picture could not be made; nothing was charged",
+}
+
+
+def retry_delay_seconds(failures: int) -> float:
+    """The rest before the next attempt, after `failures` earlier ones."""
+    return RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
+
+
+def requeued_event(job: Job, reason: dict[str, str]) -> Event:
+    """Tells the owner that the job starts again, and why."""
+    return Event(
+        topic="job.requeued",
+        user_id=job.user_id,
+        job_id=job.id,
+        data={"attempt": job.attempt, "reason": reason["slug"]},
+    )

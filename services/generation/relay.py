@@ -1,0 +1,52 @@
+"""Composition root of the relay and the sweeper: `python -m services.generation.relay`."""
+
+import asyncio
+import contextlib
+import signal
+
+import asyncpg
+
+from libs.db.engine import build_engine, build_sessions
+from libs.events.connection import build_redis
+from libs.jobs.celery_app import build_celery
+from libs.jobs.relay import Relay, listen_forever, relay_forever
+from libs.kernel.settings import load
+from libs.telemetry.logs import configure_logs
+from libs.telemetry.metrics import serve_metrics
+from libs.telemetry.tracing import configure_tracing
+from services.generation.settings import RelaySettings
+from services.generation.sweeper import Sweeper, sweep_forever
+
+
+async def run(settings: RelaySettings) -> None:
+    """Relay, listen and sweep until SIGTERM or SIGINT."""
+    engine = build_engine(settings.database_url, application="easel-relay")
+    sessions, redis = build_sessions(engine), build_redis(settings.redis_url)
+    celery = build_celery(settings.redis_url)
+    wake = asyncio.Event()
+    dsn = settings.database_url.replace("+asyncpg", "")
+    work = asyncio.gather(
+        relay_forever(Relay(sessions, redis, celery), wake),
+        listen_forever(dsn, wake, asyncpg.connect),
+        sweep_forever(Sweeper(sessions, redis, celery)),
+    )
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, work.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await work
+    await redis.aclose()
+    await engine.dispose()
+
+
+def main() -> None:
+    """Run until told to stop."""
+    settings = load(RelaySettings)
+    configure_logs("relay", settings.log_level)
+    configure_tracing("relay")
+    serve_metrics(settings.metrics_port, settings.host)
+    asyncio.run(run(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Quote, create, read, list and cancel generations."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
+
+from libs.auth.dependencies import CurrentPrincipal, TenantSession
+from libs.credits.ledger import InsufficientCredits
+from libs.db.transaction import transaction
+from libs.kernel.clock import utc_now
+from libs.kernel.problems import ServiceUnavailable, Unauthorized, ValidationFailed
+from libs.tiers.gates import HourlyLimitReached, TierRequired, WaitingLimitReached
+from libs.web.idempotency import (
+    Answer,
+    IdempotencyKey,
+    IdempotencyKeyReused,
+    IdempotentRequestRunning,
+    answer_once,
+)
+from libs.web.openapi import problem_answers
+from libs.web.pagination import Page, PageQuery
+from services.generation.answers import show_job
+from services.generation.models import JobState
+from services.generation.problems import AlreadyFinished, GenerationNotFound, ModelNotFound
+from services.generation.schemas import GenerationAnswer, GenerationRequest, QuoteAnswer
+from services.generation.service import admission, owner
+
+router = APIRouter(prefix="/api/v1/generations", tags=["generations"])
+ASKING = (Unauthorized, TierRequired, ModelNotFound, ValidationFailed, ServiceUnavailable)
+SPENDING = (
+    InsufficientCredits,
+    WaitingLimitReached,
+    HourlyLimitReached,
+    IdempotencyKeyReused,
+    IdempotentRequestRunning,
+)
+
+
+@router.post("/quote", responses=problem_answers(*ASKING))
+async def quote_generation(
+    body: GenerationRequest, principal: CurrentPrincipal, request: Request
+) -> QuoteAnswer:
+    """Price, limits and expected wait of a request. Spends nothing."""
+    model = await admission.find_model(request.app.state.models, body.model)
+    async with transaction(request.app.state.sessions, principal.user_id) as session:
+        return await admission.quote_generation(session, principal, body, model)
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=GenerationAnswer,
+    responses=problem_answers(*ASKING, *SPENDING),
+)
+async def create_generation(
+    body: GenerationRequest,
+    principal: CurrentPrincipal,
+    request: Request,
+    idempotency_key: IdempotencyKey = None,
+) -> JSONResponse:
+    """Accept a job and hold its price. `Location` is where it can be watched."""
+    model = await admission.find_model(request.app.state.models, body.model)
+    async with transaction(request.app.state.sessions, principal.user_id) as session:
+
+        async def accept() -> Answer:
+            job = await admission.create_generation(session, principal, body, model, clock=utc_now)
+            location = {"Location": f"/api/v1/generations/{job.id}"}
+            return Answer(202, show_job(job), location)
+
+        return await answer_once(
+            session,
+            user_id=principal.user_id,
+            operation="create_generation",
+            key=idempotency_key,
+            request=body,
+            run=accept,
+        )
+
+
+@router.get("", responses=problem_answers(Unauthorized, ValidationFailed))
+async def list_generations(
+    session: TenantSession,
+    page: PageQuery,
+    status: Annotated[JobState | None, Query(description="Only jobs in this state")] = None,
+    model: Annotated[str | None, Query(description="Only jobs of this model")] = None,
+) -> Page[GenerationAnswer]:
+    """The caller's jobs, newest first."""
+    return await owner.list_generations(session, page, state=status, model=model)
+
+
+@router.get("/{generation_id}", responses=problem_answers(Unauthorized, GenerationNotFound))
+async def get_generation(generation_id: UUID, session: TenantSession) -> GenerationAnswer:
+    """One job of the caller."""
+    return show_job(await owner.get_generation(session, generation_id))
+
+
+@router.post(
+    "/{generation_id}/cancel",
+    responses=problem_answers(Unauthorized, GenerationNotFound, AlreadyFinished),
+)
+async def cancel_generation(generation_id: UUID, session: TenantSession) -> GenerationAnswer:
+    """Cancel a job. While it waits this is free; while it runs, the steps done are charged."""
+    return show_job(await owner.cancel_generation(session, generation_id, clock=utc_now))

@@ -1,0 +1,101 @@
+"""The sweeper: brings back what was lost, ends what waited too long, re-issues wake-ups."""
+
+import asyncio
+from dataclasses import dataclass
+
+from celery import Celery
+from prometheus_client import Counter
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from libs.credits.ledger import settle_hold
+from libs.db.engine import Sessions
+from libs.db.transaction import set_tenant
+from libs.jobs.celery_app import queue_of_pool
+from libs.jobs.outbox import add_event
+from libs.telemetry.logs import get_logger
+from services.generation.answers import finished_event
+from services.generation.attempts import LEASE_EXPIRED, MAX_FAILURES, requeued_event
+from services.generation.models import Job
+from services.generation.repository import leases, sweeps
+from services.generation.tasks import WAKE_UP
+
+log = get_logger(__name__)
+SWEEP_SECONDS = 2.0
+FORGET_EVERY_SWEEPS = 300
+MAX_WAKE_UPS = 50
+swept = Counter("easel_jobs_swept_total", "Jobs that the sweeper took care of", ("outcome",))
+
+
+@dataclass(frozen=True)
+class Sweeper:
+    """What the sweeper works with."""
+
+    sessions: Sessions
+    redis: Redis
+    celery: Celery
+
+
+async def recover_job(session: AsyncSession, job: Job) -> None:
+    """A worker has died: queue its job again, or give up after too many failures and refund."""
+    claim = leases.Claim(job.id, job.attempt)
+    await set_tenant(session, job.user_id)
+    if job.failures + 1 < MAX_FAILURES:
+        await leases.hand_back(session, claim, delay_seconds=0, failures=1)
+        await add_event(session, requeued_event(job, LEASE_EXPIRED))
+        swept.labels("requeued").inc()
+        return
+    await leases.finish(
+        session, claim, state="failed", captured=0, images_done=0, error=LEASE_EXPIRED
+    )
+    await settle_hold(session, user_id=job.user_id, hold_id=job.id, captured=0)
+    await session.refresh(job)
+    await add_event(session, finished_event(job))
+    swept.labels("failed").inc()
+
+
+async def recover_lost_jobs(sweeper: Sweeper) -> None:
+    """Take back every job whose lease has run out."""
+    async with sweeper.sessions.begin() as session:
+        for job in await sweeps.jobs_without_lease(session):
+            log.warning("lease_expired", job_id=str(job.id), worker=job.worker)
+            await recover_job(session, job)
+
+
+async def expire_jobs(sweeper: Sweeper) -> None:
+    """End queued jobs whose deadline has passed; nothing is charged."""
+    async with sweeper.sessions.begin() as session:
+        for job in await sweeps.jobs_past_deadline(session):
+            await set_tenant(session, job.user_id)
+            await sweeps.expire(session, job.id)
+            await settle_hold(session, user_id=job.user_id, hold_id=job.id, captured=0)
+            await session.refresh(job)
+            await add_event(session, finished_event(job))
+            swept.labels("expired").inc()
+
+
+async def wake_workers(sweeper: Sweeper) -> None:
+    """Issue wake-ups for due jobs where the queue of their pool holds none (Redis was lost)."""
+    async with sweeper.sessions.begin() as session:
+        due = await sweeps.count_due(session)
+    for pool, count in due.items():
+        queue = queue_of_pool(pool)
+        missing = min(count, MAX_WAKE_UPS) - int(await sweeper.redis.llen(queue))
+        for _ in range(missing):
+            await asyncio.to_thread(sweeper.celery.send_task, WAKE_UP, queue=queue, retry=False)
+
+
+async def sweep_forever(sweeper: Sweeper) -> None:
+    """Sweep every two seconds; an outage of a part ends one sweep, not the sweeper."""
+    sweeps_done = 0
+    while True:
+        for work in (recover_lost_jobs, expire_jobs, wake_workers):
+            try:
+                await work(sweeper)
+            except Exception as error:  # noqa: BLE001 - whatever is away, try again
+                log.warning("sweep_waits", work=work.__name__, error=repr(error))
+        if sweeps_done % FORGET_EVERY_SWEEPS == 0:
+            async with sweeper.sessions.begin() as session:
+                await sweeps.forget_old_answers(session)
+        sweeps_done += 1
+        await asyncio.sleep(SWEEP_SECONDS)

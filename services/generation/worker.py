@@ -1,0 +1,84 @@
+"""Composition root of the GPU worker: `python -m services.generation.worker`.
+
+A Celery worker on threads, next to one Triton server. Celery only wakes it; the database says what
+is due. SIGTERM: no new claims; what runs has two seconds to end before it is handed back.
+"""
+
+import asyncio
+import os
+import socket
+
+from celery import signals
+
+from libs.db.engine import build_engine, build_sessions
+from libs.events.connection import build_redis
+from libs.jobs.bridge import AsyncBridge
+from libs.jobs.celery_app import build_celery, queue_of_pool
+from libs.kernel.settings import load
+from libs.storage.objects import ObjectStore, StorageSettings
+from libs.telemetry.logs import configure_logs
+from libs.telemetry.metrics import serve_metrics
+from libs.telemetry.tracing import configure_tracing
+from libs.triton.client import TritonClient
+from services.generation.service.drawing import Studio
+from services.generation.service.execution import Worker, work_until_idle
+from services.generation.settings import WorkerSettings
+from services.generation.tasks import register_wake_up
+
+
+async def build_worker(settings: WorkerSettings) -> Worker:
+    """The worker's collaborators, made on the loop that uses them."""
+    engine = build_engine(
+        settings.database_url, application="easel-worker", pool_size=settings.worker_concurrency
+    )
+    store = ObjectStore(
+        StorageSettings(
+            region=settings.s3_region,
+            bucket=settings.s3_bucket_images,
+            endpoint_url=settings.s3_endpoint_url,
+            access_key_id=settings.s3_access_key_id,
+            secret_access_key=settings.s3_secret_access_key,
+        )
+    )
+    triton = TritonClient(settings.triton_grpc_url)
+    return Worker(
+        name=f"{socket.gethostname()}:{os.getpid()}",
+        pool=settings.worker_pool,
+        sessions=build_sessions(engine),
+        studio=Studio(triton, store, build_redis(settings.redis_url)),
+        stopping=asyncio.Event(),
+    )
+
+
+def main() -> None:
+    """Work until SIGTERM."""
+    settings = load(WorkerSettings)
+    configure_logs("worker", settings.log_level)
+    configure_tracing("worker")
+    serve_metrics(settings.metrics_port, settings.host)
+    bridge = AsyncBridge()
+    worker = bridge.run(build_worker(settings))
+    celery = build_celery(settings.redis_url)
+    register_wake_up(celery, lambda: bridge.run(work_until_idle(worker)))
+
+    def stop_claiming(**_signal: object) -> None:
+        bridge.loop.call_soon_threadsafe(worker.stopping.set)
+
+    signals.worker_shutting_down.connect(stop_claiming)
+    celery.worker_main(
+        [
+            "worker",
+            "--pool=threads",
+            f"--concurrency={settings.worker_concurrency}",
+            f"--queues={queue_of_pool(settings.worker_pool)}",
+            f"--hostname=worker-{os.getpid()}@%h",
+            f"--loglevel={settings.log_level}",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()
