@@ -1,0 +1,186 @@
+"""The verbs of `./easel`."""
+
+import argparse
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dev import account, demo, doctor, environment, lifecycle, logs, ports, supervision
+from dev.client import Client
+from dev.parts.postgres import Account, choose_account, make_cluster, server_binary
+from dev.parts.program import PartError
+from dev.platform import Setup
+from dev.report import Steps, print_status, print_welcome
+from dev.state import ROOT, State, find_state
+
+BACKINGS = ("local", "external")
+BENCH_MODULES = {"overhead": "bench.generation_overhead"}
+INFERENCE_BENCHES = ("demo-model",)
+DOWN_EXIT = 1
+
+
+def main(words: list[str]) -> int:
+    """Run one verb; the process's exit status."""
+    arguments = parse(words)
+    try:
+        return int(arguments.run(find_state(), arguments))
+    except PartError as error:
+        print(f"easel: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="easel", description="Easel on this machine.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    def verb(name: str, run: object, about: str) -> argparse.ArgumentParser:
+        made = verbs.add_parser(name, help=about, description=about)
+        made.set_defaults(run=run)
+        return made
+
+    start = verb("up", up, "start everything, and make what is missing")
+    start.add_argument(
+        "--backing",
+        choices=BACKINGS,
+        default=os.environ.get("EASEL_BACKING", "local"),
+        help="where PostgreSQL, Redis and S3 run (external: docker-compose.dev.yaml)",
+    )
+    verb("down", down, "stop everything; data stay")
+    verb("status", status, "one line for each part; exit status 1 if one is down")
+    log = verb("logs", show_logs, "the ends of the logs")
+    log.add_argument("part", nargs="?")
+    log.add_argument("-f", "--follow", action="store_true")
+    verb("doctor", check, "what is missing or broken, and its mend")
+    test = verb("test", run_tests, "run the tests (arguments go to Pants)")
+    test.add_argument("targets", nargs=argparse.REMAINDER)
+    demo.add_arguments(verb("demo", run_demo, "generate a picture and save it"))
+    bench = verb("bench", run_bench, "run a benchmark: overhead, demo-model, ...")
+    bench.add_argument("name")
+    bench.add_argument("rest", nargs=argparse.REMAINDER)
+    return parser.parse_args(words)
+
+
+@contextmanager
+def _alone(state: State) -> Iterator[None]:
+    """One start or stop at a time in a checkout."""
+    with (state.home / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PartError("another `./easel up` or `down` is at work here: wait for it") from None
+        yield
+
+
+def up(state: State, arguments: argparse.Namespace) -> int:
+    steps = Steps()
+    state.make()
+    with _alone(state):
+        downloaded = environment.ensure(state, show=steps.progress)
+        steps.done("environment", f"{steps.seconds:.1f} s, {downloaded:.0f} MB downloaded")
+        setup, supervisor = _running(state, arguments.backing) or _fresh(state, arguments.backing)
+        lifecycle.Start(setup, supervisor, steps.done).run()
+        password = setup.secrets["demo_password"]
+        account.log_in(Client(setup.public_url), password)
+    print_welcome(setup.public_url, account.EMAIL, password, steps.seconds)
+    return 0
+
+
+def _running(state: State, backing: str) -> tuple[Setup, supervision.Supervisor] | None:
+    """The platform as it runs, unless it runs with settings of yesterday: that is stopped."""
+    supervisor = supervision.connect(state)
+    if supervisor is None:
+        return None
+    chosen = ports.remembered(state)
+    python = environment.python_of(state, "services")
+    owner = choose_account(server_binary(python), state.data) if backing == "local" else Account()
+    setup = lifecycle.make_setup(state, backing, chosen, owner)
+    config = supervision.render(state, lifecycle.all_programs(setup))
+    if config == (state.run / supervision.CONFIG).read_text():
+        return setup, supervisor
+    lifecycle.stop(state)
+    return None
+
+
+def _fresh(state: State, backing: str) -> tuple[Setup, supervision.Supervisor]:
+    lifecycle.remove_leftovers(state)
+    chosen = ports.choose(ports.remembered(state), os.environ)
+    ports.remember(state, chosen, backing)
+    python = environment.python_of(state, "services")
+    setup = lifecycle.make_setup(state, backing, chosen)
+    key = setup.signing_key_file
+    if not os.path.exists(key):
+        subprocess.run([python, "-m", "dev.signing_key", key], cwd=ROOT, check=True)
+    if backing == "local":
+        data, password = state.data / "postgres", setup.secrets["postgres_superuser"]
+        setup = lifecycle.make_setup(state, backing, chosen, make_cluster(python, data, password))
+    return setup, supervision.launch(state, python, lifecycle.all_programs(setup))
+
+
+def down(state: State, arguments: argparse.Namespace) -> int:
+    if not state.home.exists():
+        print("Easel was never started here.")
+        return 0
+    steps = Steps()
+    with _alone(state):
+        ran = lifecycle.stop(state)
+    print(f"Easel is down ({steps.seconds:.1f} s)." if ran else "Easel was not running.")
+    return 0
+
+
+def _existing(state: State) -> Setup:
+    """The setup of the last start. Raises PartError where there was none."""
+    known = ports.remembered(state)
+    if not known:
+        raise PartError("Easel was never started here: run `./easel up`")
+    return lifecycle.make_setup(state, ports.remembered_backing(state), known)
+
+
+def status(state: State, arguments: argparse.Namespace) -> int:
+    setup = _existing(state)
+    programs = lifecycle.all_programs(setup)
+    states = lifecycle.ready_of(supervision.connect(state), programs)
+    return 0 if print_status(programs, states) else DOWN_EXIT
+
+
+def show_logs(state: State, arguments: argparse.Namespace) -> int:
+    logs.show(state.logs, arguments.part, arguments.follow)
+    return 0
+
+
+def check(state: State, arguments: argparse.Namespace) -> int:
+    return doctor.run(state)
+
+
+def run_demo(state: State, arguments: argparse.Namespace) -> int:
+    setup = _existing(state)
+    client = Client(setup.public_url)
+    account.log_in(client, setup.secrets["demo_password"])
+    demo.run(client, arguments)
+    return 0
+
+
+def _tool_environment(state: State) -> dict[str, str]:
+    """What tests and benchmarks find the checkout and the environments by."""
+    given = {environment.variable(r): environment.python_of(state, r) for r in environment.RESOLVES}
+    return {**os.environ, "EASEL_ROOT": str(ROOT), **given}
+
+
+def run_tests(state: State, arguments: argparse.Namespace) -> int:
+    state.make()
+    environment.ensure(state, show=Steps().progress)
+    command = [str(ROOT / "tools" / "pants"), "test", *(arguments.targets or ["::"])]
+    return subprocess.run(command, cwd=ROOT, env=_tool_environment(state)).returncode
+
+
+def run_bench(state: State, arguments: argparse.Namespace) -> int:
+    state.make()
+    environment.ensure(state, show=Steps().progress)
+    module = BENCH_MODULES.get(arguments.name, f"bench.{arguments.name.replace('-', '_')}")
+    resolve = "inference" if arguments.name in INFERENCE_BENCHES else "services"
+    command = [environment.python_of(state, resolve), "-m", module, *arguments.rest]
+    return subprocess.run(command, cwd=ROOT, env=_tool_environment(state)).returncode
