@@ -22,13 +22,14 @@ MEDIA_TYPES: dict[ImageFormat, str] = {
 }
 
 
-def parameters_text(parameters: dict[str, Any]) -> str:
+def parameters_text(parameters: dict[str, Any], *, ascii_only: bool) -> str:
     """The parameters as one line of JSON with sorted names: the same request, the same bytes."""
-    return json.dumps(parameters, sort_keys=True, ensure_ascii=False)
+    return json.dumps(parameters, sort_keys=True, ensure_ascii=ascii_only)
 
 
 def encode_image(pixels: Pixels, file_format: ImageFormat, parameters: dict[str, Any]) -> bytes:
-    """Encode `[height, width, 3]` uint8 RGB. PNG carries `parameters` as text, the others as EXIF.
+    """Encode `[height, width, 3]` uint8 RGB. PNG carries `parameters` as text, the others as
+    EXIF, whose texts are ASCII.
 
     PNG is lossless; jpeg and webp are written at quality 95.
     """
@@ -36,12 +37,12 @@ def encode_image(pixels: Pixels, file_format: ImageFormat, parameters: dict[str,
     buffer = io.BytesIO()
     if file_format == "png":
         info = PngInfo()
-        info.add_itxt("parameters", parameters_text(parameters))
+        info.add_itxt("parameters", parameters_text(parameters, ascii_only=False))
         info.add_text("Software", "Easel")
         image.save(buffer, "PNG", pnginfo=info)
     else:
         exif = Image.Exif()
-        exif[EXIF_IMAGE_DESCRIPTION] = parameters_text(parameters)
+        exif[EXIF_IMAGE_DESCRIPTION] = parameters_text(parameters, ascii_only=True)
         exif[EXIF_SOFTWARE] = "Easel"
         image.save(buffer, file_format.upper(), quality=95, exif=exif)
     return buffer.getvalue()

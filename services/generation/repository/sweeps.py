@@ -9,7 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.generation.models import Job
 
-DELETE_OLD_KEYS = text("DELETE FROM ops.idempotency_keys WHERE created_at < now() - :age")
+DELETE_OLD_KEYS = text(
+    "DELETE FROM ops.idempotency_keys WHERE created_at < now() - CAST(:age AS interval)"
+)
 IDEMPOTENCY_LIFETIME = timedelta(hours=24)
 
 
