@@ -25,7 +25,7 @@ CREATE TABLE credits.holds (
     id uuid PRIMARY KEY,
     user_id uuid NOT NULL,
     amount bigint NOT NULL CHECK (amount > 0),
-    captured bigint CHECK (captured BETWEEN 0 AND amount),
+    captured bigint CONSTRAINT captured_within_hold CHECK (captured BETWEEN 0 AND amount),
     created_at timestamptz NOT NULL DEFAULT now(),
     settled_at timestamptz,
     CHECK ((captured IS NULL) = (settled_at IS NULL))

@@ -1,0 +1,3 @@
+"""Fixtures of real parts for every test; nothing starts before a test asks for it."""
+
+pytest_plugins = ["libs.testkit.postgres"]
