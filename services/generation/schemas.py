@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from services.generation.models import JobState
 
@@ -23,7 +23,7 @@ def refuse_control_characters(text: str) -> str:
 
 
 Prompt = Annotated[str, Field(max_length=2000), AfterValidator(refuse_control_characters)]
-EXAMPLE = {
+EXAMPLE: dict[str, JsonValue] = {
     "model": "demo",
     "prompt": "a red apple",
     "width": 64,

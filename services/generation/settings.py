@@ -23,6 +23,7 @@ class WorkerSettings(BackgroundSettings):
     """The worker beside one Triton server."""
 
     triton_grpc_url: str
+    triton_control_key: str = ""
     worker_pool: str = "standard"
     worker_concurrency: int = 4
     s3_bucket_images: str

@@ -1,7 +1,9 @@
 """The sweeper: brings back what was lost, ends what waited too long, re-issues wake-ups."""
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass
+from typing import cast
 
 from celery import Celery
 from prometheus_client import Counter
@@ -80,7 +82,8 @@ async def wake_workers(sweeper: Sweeper) -> None:
         due = await sweeps.count_due(session)
     for pool, count in due.items():
         queue = queue_of_pool(pool)
-        missing = min(count, MAX_WAKE_UPS) - int(await sweeper.redis.llen(queue))
+        length = cast(Awaitable[int], sweeper.redis.llen(queue))
+        missing = min(count, MAX_WAKE_UPS) - await length
         for _ in range(missing):
             await asyncio.to_thread(sweeper.celery.send_task, WAKE_UP, queue=queue, retry=False)
 

@@ -40,7 +40,7 @@ async def build_worker(settings: WorkerSettings) -> Worker:
             secret_access_key=settings.s3_secret_access_key,
         )
     )
-    triton = TritonClient(settings.triton_grpc_url)
+    triton = TritonClient(settings.triton_grpc_url, control_key=settings.triton_control_key)
     return Worker(
         name=f"{socket.gethostname()}:{os.getpid()}",
         pool=settings.worker_pool,

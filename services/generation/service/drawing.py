@@ -16,7 +16,9 @@ from libs.kernel.clock import utc_now
 from libs.kernel.ids import derive_id
 from libs.storage.objects import ObjectStore
 from libs.triton.client import TritonClient
-from libs.triton.contract import Done, DrawRequest, Progress
+from libs.triton.contract import Done, Progress
+from libs.triton.contract import GenerationRequest as EngineRequest
+from libs.triton.errors import GenerationFailed
 from services.gallery.client.images import ImageRecord
 from services.generation.image_files import (
     MEDIA_TYPES,
@@ -58,7 +60,7 @@ class Studio:
 async def draw_images(studio: Studio, drawing: Drawing) -> None:
     """Draw what is missing of a job, image by image.
 
-    Raises what the engine raises (`libs.triton.client`), and StorageUnavailable.
+    Raises TritonError (`libs.triton.errors`) and StorageUnavailable.
     """
     await tell(studio, drawing.job, "job.started", {"attempt": drawing.job.attempt})
     while len(drawing.images) < drawing.request.num_images:
@@ -72,7 +74,7 @@ async def draw_images(studio: Studio, drawing: Drawing) -> None:
 async def draw_image(studio: Studio, drawing: Drawing, index: int) -> Pixels:
     """One image from the engine, `[height, width, 3]` uint8; tells every step."""
     request = drawing.request
-    wanted = DrawRequest(
+    wanted = EngineRequest(
         model=request.model,
         task=request.task,
         prompt=request.prompt,
@@ -85,14 +87,14 @@ async def draw_image(studio: Studio, drawing: Drawing, index: int) -> Pixels:
         seed=seed_of_image(request, index),
         progress_every=PREVIEW_EVERY_STEPS,
     )
-    async with contextlib.aclosing(studio.triton.draw(wanted)) as replies:
+    async with contextlib.aclosing(studio.triton.generate(wanted, str(drawing.job.id))) as replies:
         async for reply in replies:
             if isinstance(reply, Progress):
                 drawing.steps_of_current = reply.step
                 await tell(studio, drawing.job, "job.progressed", progress_data(index, reply))
             elif isinstance(reply, Done):
-                return reply.image
-    raise ConnectionError("the engine's stream ended without a picture")
+                return reply.pixels
+    raise GenerationFailed("the stream ended without a picture")
 
 
 def progress_data(index: int, progress: Progress) -> dict[str, Any]:

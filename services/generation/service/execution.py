@@ -17,7 +17,13 @@ from libs.jobs.outbox import add_event
 from libs.storage.objects import StorageUnavailable
 from libs.telemetry.logs import get_logger
 from libs.tiers.catalogue import load_catalogue
-from libs.triton.client import EngineUnavailable, RequestRefused, TritonError
+from libs.triton.errors import (
+    EngineStalled,
+    EngineUnhealthy,
+    InvalidGeneration,
+    Retryable,
+    TritonError,
+)
 from services.gallery.client.images import record_image
 from services.generation.answers import finished_event
 from services.generation.attempts import (
@@ -80,31 +86,47 @@ async def claim_job(worker: Worker) -> Job | None:
 
 
 async def attempt_job(worker: Worker, job: Job) -> None:
-    """Draw while the lease is kept; end in exactly one of: close, hand back, or nothing."""
+    """Draw while the lease is kept; end in exactly one of: closed, handed back, or lost."""
     drawing = Drawing(job, ResolvedRequest.model_validate(job.request))
-    interruption = None
+    try:
+        await draw_and_settle(worker, drawing)
+    except leases.LeaseLost:
+        log.warning("lease_lost", job_id=str(job.id), attempt=job.attempt)
+        attempts.labels("lease lost").inc()
+
+
+async def draw_and_settle(worker: Worker, drawing: Drawing) -> None:
+    """Draw, then write down what came of it. Raises LeaseLost when that is not ours to write."""
+    job = drawing.job
     try:
         interruption = await draw_under_lease(worker, drawing)
-        if interruption is None:
-            await close_job(worker, drawing, "succeeded")
-        elif interruption is Interruption.CANCELLED:
-            await close_job(worker, drawing, "cancelled")
-        elif interruption is Interruption.STOPPING:
-            await hand_back(worker, job, WORKER_STOPS, delay_seconds=0)
-    except RequestRefused as error:
-        detail = {"slug": "request-refused", "detail": str(error)}
-        await close_job(worker, drawing, "failed", detail)
-    except (EngineUnavailable, StorageUnavailable, ConnectionError) as error:
+    except InvalidGeneration as error:
+        refused = {"slug": "request-refused", "detail": str(error)}
+        await close_job(worker, drawing, "failed", refused)
+    except (EngineUnhealthy, EngineStalled) as error:
+        log.error("engine_broken", job_id=str(job.id), error=repr(error))
+        await retry_or_fail(worker, drawing)
+        await mend_engine(worker)
+    except (Retryable, StorageUnavailable) as error:
         log.warning("attempt_interrupted", job_id=str(job.id), error=repr(error))
         await hand_back(worker, job, PART_AWAY, delay_seconds=PART_AWAY_SECONDS)
     except TritonError as error:
         log.error("attempt_failed", job_id=str(job.id), error=repr(error))
         await retry_or_fail(worker, drawing)
-    except leases.LeaseLost:
-        interruption = Interruption.LEASE_LOST
-    if interruption is Interruption.LEASE_LOST:
-        log.warning("lease_lost", job_id=str(job.id), attempt=job.attempt)
-        attempts.labels("lease lost").inc()
+    else:
+        await end_attempt(worker, drawing, interruption)
+
+
+async def end_attempt(worker: Worker, drawing: Drawing, interruption: Interruption | None) -> None:
+    """Close or hand back an attempt that ended without a failure. Raises LeaseLost."""
+    if interruption is None:
+        await close_job(worker, drawing, "succeeded")
+    elif interruption is Interruption.CANCELLED:
+        await close_job(worker, drawing, "cancelled")
+    elif interruption is Interruption.STOPPING:
+        await hand_back(worker, drawing.job, WORKER_STOPS, delay_seconds=0)
+    else:
+        raise leases.LeaseLost(str(drawing.job.id))
 
 
 async def draw_under_lease(worker: Worker, drawing: Drawing) -> Interruption | None:
@@ -190,6 +212,14 @@ async def retry_or_fail(worker: Worker, drawing: Drawing) -> None:
         await close_job(worker, drawing, "partial", ENGINE_FAILED)
     else:
         await close_job(worker, drawing, "failed", ENGINE_FAILED)
+
+
+async def mend_engine(worker: Worker) -> None:
+    """Load the model anew: Triton never restarts an engine whose process died."""
+    try:
+        await worker.studio.triton.reload()
+    except TritonError as error:
+        log.error("engine_not_mended", error=repr(error))
 
 
 def image_event(job: Job, image_id: str) -> Event:
