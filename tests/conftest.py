@@ -1,3 +1,3 @@
 """Fixtures of real parts for every test; nothing starts before a test asks for it."""
 
-pytest_plugins = ["libs.testkit.postgres"]
+pytest_plugins = ["libs.testkit.postgres", "libs.testkit.redis", "libs.testkit.s3"]

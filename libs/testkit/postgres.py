@@ -17,9 +17,10 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from dev.parts.postgres import admin_url, make_cluster, postgres
-from dev.parts.program import LOOPBACK, free_port, services_python, start, stop, wait_ready
+from dev.parts.program import LOOPBACK, free_port, services_python
 from libs.db.engine import Sessions, build_engine, build_sessions
 from libs.db.migrate import migrate
+from libs.testkit.running import running
 
 TEMPLATE = "easel_template"
 ROLES = ("user", "payment", "generation", "gallery", "model", "worker", "relay")
@@ -99,17 +100,13 @@ def make_template(server: Server) -> None:
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with the template; about three seconds."""
     folder = tmp_path_factory.mktemp("postgres")
-    python, log = services_python(), folder / "postgres.log"
+    python = services_python()
     server = Server(free_port(), secrets.token_hex(12))
     account = make_cluster(python, folder / "data", server.password)
     program = postgres(python, server.port, folder / "data", account, durable=False)
-    process = start(program, log)
-    try:
-        wait_ready(program, process, log)
+    with running(program, folder):
         make_template(server)
         yield server
-    finally:
-        stop(program, process)
 
 
 @pytest.fixture
