@@ -162,6 +162,22 @@ def velocity_loss(model: nn.Module, schedule: Any, clean: Tensor, tokens: Tensor
     return loss
 
 
+def train_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedule: Any,
+    clean: Tensor,
+    tokens: Tensor,
+) -> float:
+    """Do one optimizer step on latents [n, 4, 16, 16] and tokens [n, 32]; returns the loss."""
+    loss = velocity_loss(model, schedule, clean, tokens)
+    optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(loss)
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return float(loss.item())
+
+
 @torch.no_grad()
 def update_average(average: nn.Module, model: nn.Module, step: int) -> None:
     """Move the running average of the weights; its memory grows to 1,000 steps."""
@@ -196,13 +212,9 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = vae.learning_rate(_PEAK_RATE, elapsed / seconds, step, _WARMUP_STEPS)
         clean, tokens = draw_batch(latents, words, dice)
-        loss = velocity_loss(model, schedule, clean.to(device), tokens.to(device))
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        loss = train_step(model, optimizer, schedule, clean.to(device), tokens.to(device))
         update_average(average, model, step)
-        mean_loss = loss.item() if mean_loss == 0 else 0.99 * mean_loss + 0.01 * loss.item()
+        mean_loss = loss if mean_loss == 0 else 0.99 * mean_loss + 0.01 * loss
         step += 1
         if step % 100 == 0:
             log.info("diffusion step %d, %.0f s, loss %.4f", step, elapsed, mean_loss)

@@ -23,7 +23,7 @@ from inference.training import captions, data, diffusion, evaluate, tokenizer, v
 
 log = logging.getLogger(__name__)
 
-_CODEC_SHARE = 0.2
+_CODEC_SHARE, _POLISH_SHARE = 0.15, 0.1
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -89,11 +89,12 @@ def run(options: argparse.Namespace) -> None:
     model = diffusion.train(
         latents,
         words,
-        seconds * (1 - _CODEC_SHARE),
+        seconds * (1 - _CODEC_SHARE - _POLISH_SHARE),
         options.work / "diffusion.pt",
         report,
         options.device,
     )
+    vae.polish(codec, pictures, seconds * _POLISH_SHARE, options.device)
     export(assemble(codec, words, model.cpu()), options.out)
     evaluate.save_reference(options.out, [item.name for item in items], data.canonical(glyphs))
 

@@ -19,10 +19,7 @@ def test_the_denoiser_learns_a_small_set() -> None:
     clean, tokens = diffusion.draw_batch(latents, words, dice, size=4)
     before = _mean_loss(model, schedule, clean, tokens)
     for _ in range(30):
-        loss = diffusion.velocity_loss(model, schedule, clean, tokens)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
+        diffusion.train_step(model, optimizer, schedule, clean, tokens)
     assert _mean_loss(model, schedule, clean, tokens) < 0.8 * before
 
 
