@@ -1,3 +1,8 @@
 """Fixtures of real parts for every test; nothing starts before a test asks for it."""
 
-pytest_plugins = ["libs.testkit.postgres", "libs.testkit.redis", "libs.testkit.s3"]
+pytest_plugins = [
+    "libs.testkit.postgres",
+    "libs.testkit.redis",
+    "libs.testkit.s3",
+    "libs.testkit.tokens",
+]

@@ -72,7 +72,12 @@ def validation_problem(error: RequestValidationError) -> ValidationFailed:
 
 
 def http_problem(error: HTTPException) -> Problem:
-    """The framework's own errors (unknown route, wrong method) in our words."""
+    """The framework's own errors (unknown route, wrong method) in our words.
+
+    A problem that was raised while the body was read arrives here as the error's cause.
+    """
+    if isinstance(error.__cause__, Problem):
+        return error.__cause__
     return BY_STATUS.get(error.status_code, BadRequest)()
 
 

@@ -113,7 +113,7 @@ def test_a_user_id_that_is_none(key: SigningKey) -> None:
 
 
 def test_algorithm_none(key: SigningKey) -> None:
-    token = jwt.encode({"sub": str(USER)}, None, algorithm="none", headers={"typ": "at+jwt"})
+    token = jwt.encode({"sub": str(USER)}, "", algorithm="none", headers={"typ": "at+jwt"})
     with pytest.raises(InvalidToken):
         verify(token, key)
 

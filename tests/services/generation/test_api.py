@@ -1,0 +1,282 @@
+"""The generation API on real PostgreSQL and Redis: admission, limits, tenancy, events."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy import text
+
+from libs.credits.audit import accounts_out_of_balance
+from libs.credits.ledger import grant_credits
+from libs.db.engine import Sessions
+from libs.db.transaction import transaction
+from libs.events.streams import publish_event
+from libs.events.topics import Event
+from libs.kernel.ids import new_id
+from libs.testkit.postgres import Database
+from libs.testkit.tokens import TokenIssuer
+from services.generation.app import build_app
+from services.generation.settings import GenerationSettings
+from services.model.app import build_app as build_model_app
+from services.model.client.catalogue import ModelCatalogue
+from services.model.settings import ModelSettings
+
+SessionsOf = Callable[[str], Sessions]
+REQUEST = {"model": "demo", "prompt": "a red apple", "seed": 7}
+PATH = "/api/v1/generations"
+
+
+@pytest.fixture
+async def api(
+    database: Database, redis_url: str, redis: Redis, issuer: TokenIssuer
+) -> AsyncIterator[httpx.AsyncClient]:
+    """The generation service beside a real model service."""
+    shared = {"port": 0, "jwks_url": "http://issuer", "environment": "test"}
+    models = build_model_app(ModelSettings(database_url=database.url("model"), **shared))
+    app = build_app(
+        GenerationSettings(
+            database_url=database.url("generation"),
+            redis_url=redis_url,
+            model_service_url="http://model",
+            **shared,
+        )
+    )
+    app.state.token_verifier = issuer.verifier()
+    model_http = httpx.AsyncClient(transport=httpx.ASGITransport(models))
+    app.state.models = ModelCatalogue("http://model", model_http)
+    async with (
+        app.router.lifespan_context(app),
+        models.router.lifespan_context(models),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client,
+    ):
+        yield client
+
+
+class Customer:
+    """A user with credits and a token."""
+
+    def __init__(self, api: httpx.AsyncClient, issuer: TokenIssuer) -> None:
+        self.id, self.api = uuid4(), api
+        self.headers = issuer.headers(self.id)
+
+    async def post(self, path: str, body: Any = None, **headers: str) -> httpx.Response:
+        return await self.api.post(path, json=body, headers={**self.headers, **headers})
+
+    async def get(self, path: str, **query: Any) -> httpx.Response:
+        return await self.api.get(path, params=query, headers=self.headers)
+
+
+async def give_credits(sessions: SessionsOf, user_id: UUID, amount: int) -> None:
+    async with transaction(sessions("payment"), user_id) as session:
+        await grant_credits(
+            session,
+            user_id=user_id,
+            grant_id=new_id(),
+            key=uuid4().hex,
+            kind="promotion",
+            amount=amount,
+            expires_at=None,
+        )
+
+
+@pytest.fixture
+async def ada(api: httpx.AsyncClient, issuer: TokenIssuer, sessions: SessionsOf) -> Customer:
+    """A customer of the free plan with 500 credits."""
+    customer = Customer(api, issuer)
+    await give_credits(sessions, customer.id, 500_000)
+    return customer
+
+
+async def count(sessions: SessionsOf, table: str) -> int:
+    async with sessions("admin")() as session:
+        return int(await session.scalar(text(f"SELECT count(*) FROM {table}")) or 0)
+
+
+async def test_a_quote_spends_nothing(ada: Customer, sessions: SessionsOf) -> None:
+    answer = await ada.post(f"{PATH}/quote", {**REQUEST, "num_images": 3})
+    quote = answer.json()
+    assert (quote["price_millicredits"], quote["credits"]) == (3_000, "3")
+    assert (quote["available_millicredits"], quote["affordable"]) == (500_000, True)
+    assert quote["wait"] == {"jobs_ahead": 0, "p50_seconds": 0.0, "p90_seconds": 0.0}
+    assert await count(sessions, "credits.holds") == 0
+
+
+async def test_job_hold_and_messages_commit_together(ada: Customer, sessions: SessionsOf) -> None:
+    answer = await ada.post(PATH, REQUEST)
+    job = answer.json()
+    assert answer.status_code == 202
+    assert answer.headers["location"] == f"{PATH}/{job['id']}"
+    assert (job["status"], job["quoted_millicredits"]) == ("queued", 1_000)
+    assert job["request"]["steps"] == 20 and job["request"]["width"] == 64
+    assert await count(sessions, "credits.holds") == 1
+    assert await count(sessions, "ops.outbox") == 2
+    assert (await ada.get(answer.headers["location"])).json() == job
+
+
+async def test_a_seed_is_chosen_and_recorded(ada: Customer) -> None:
+    jobs = [(await ada.post(PATH, {**REQUEST, "seed": None})).json() for _ in range(2)]
+    seeds = {job["request"]["seed"] for job in jobs}
+    assert len(seeds) == 2 and all(0 <= seed < 2**32 for seed in seeds)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("width", 63),
+        ("width", 2049),
+        ("height", 100),
+        ("steps", 0),
+        ("steps", 151),
+        ("guidance", 0.5),
+        ("guidance", 20.5),
+        ("num_images", 9),
+        ("prompt", "x" * 2001),
+        ("prompt", ""),
+        ("prompt", "nul\x00"),
+        ("negative_prompt", "x" * 2001),
+        ("seed", 2**32),
+        ("seed", -1),
+        ("scheduler", "magic"),
+        ("format", "gif"),
+        ("task", "video"),
+        ("expires_in", 1),
+        ("colour", "red"),
+    ],
+)
+async def test_a_bad_field_is_named(
+    ada: Customer, sessions: SessionsOf, field: str, value: object
+) -> None:
+    answer = await ada.post(PATH, {**REQUEST, field: value})
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == [f"body.{field}"]
+    assert await count(sessions, "generation.jobs") == 0
+
+
+async def test_an_unknown_model_is_not_found(ada: Customer) -> None:
+    for path in (PATH, f"{PATH}/quote"):
+        answer = await ada.post(path, {**REQUEST, "model": "nothing"})
+        assert (answer.status_code, answer.json()["type"]) == (404, "/problems/model-not-found")
+
+
+async def test_without_a_token_nothing_is_answered(api: httpx.AsyncClient) -> None:
+    for answer in (await api.get(PATH), await api.post(PATH, json=REQUEST)):
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+    forged = await api.get(PATH, headers={"Authorization": "Bearer a.b.c"})
+    assert forged.status_code == 401
+
+
+async def test_other_peoples_jobs_do_not_exist(
+    ada: Customer, api: httpx.AsyncClient, issuer: TokenIssuer
+) -> None:
+    job = (await ada.post(PATH, REQUEST)).json()
+    eve = Customer(api, issuer)
+    for answer in (
+        await eve.get(f"{PATH}/{job['id']}"),
+        await eve.post(f"{PATH}/{job['id']}/cancel"),
+        await eve.get(f"{PATH}/{job['id']}/events"),
+    ):
+        assert answer.status_code == 404
+    assert (await eve.get(PATH)).json()["items"] == []
+
+
+async def test_short_of_credits(api: httpx.AsyncClient, issuer: TokenIssuer) -> None:
+    answer = await Customer(api, issuer).post(PATH, REQUEST)
+    problem = answer.json()
+    assert (answer.status_code, problem["type"]) == (402, "/problems/insufficient-credits")
+    assert (problem["needed_millicredits"], problem["available_millicredits"]) == (1_000, 0)
+
+
+async def test_the_hourly_limit_holds_under_concurrency(
+    ada: Customer, sessions: SessionsOf
+) -> None:
+    answers = await asyncio.gather(*(ada.post(PATH, REQUEST) for _ in range(14)))
+    statuses = sorted(answer.status_code for answer in answers)
+    assert statuses == [202] * 10 + [429] * 4
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    assert int(refused.headers["retry-after"]) >= 1
+    assert await count(sessions, "generation.jobs") == 10
+
+
+async def test_an_idempotency_key_accepts_one_job(ada: Customer, sessions: SessionsOf) -> None:
+    key = {"Idempotency-Key": "order-1"}
+    first, second = await ada.post(PATH, REQUEST, **key), await ada.post(PATH, REQUEST, **key)
+    assert first.json() == second.json()
+    assert second.headers["idempotency-replayed"] == "true"
+    assert await count(sessions, "generation.jobs") == 1
+    other = await ada.post(PATH, {**REQUEST, "seed": 8}, **key)
+    assert (other.status_code, other.json()["type"]) == (422, "/problems/idempotency-key-reused")
+
+
+async def test_cancelling_a_waiting_job_gives_everything_back(
+    ada: Customer, sessions: SessionsOf
+) -> None:
+    job = (await ada.post(PATH, REQUEST)).json()
+    for _ in range(2):
+        cancelled = (await ada.post(f"{PATH}/{job['id']}/cancel")).json()
+        assert (cancelled["status"], cancelled["captured_millicredits"]) == ("cancelled", 0)
+    quote = (await ada.post(f"{PATH}/quote", REQUEST)).json()
+    assert quote["available_millicredits"] == 500_000
+    async with sessions("admin")() as session:
+        assert await accounts_out_of_balance(session) == []
+
+
+async def test_pages_follow_each_other_newest_first(ada: Customer) -> None:
+    made = [(await ada.post(PATH, REQUEST)).json()["id"] for _ in range(5)]
+    seen: list[str] = []
+    query: dict[str, Any] = {"limit": 2}
+    while True:
+        page = (await ada.get(PATH, **query)).json()
+        seen += [item["id"] for item in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert seen == made[::-1]
+    assert (await ada.get(PATH, cursor="nonsense!")).json()["errors"][0]["field"] == "query.cursor"
+    assert (await ada.get(PATH, status="succeeded")).json()["items"] == []
+
+
+def parse_events(body: str) -> list[tuple[str, dict[str, Any]]]:
+    blocks = [
+        dict(line.split(": ", 1) for line in block.split("\n") if ": " in line)
+        for block in body.strip().split("\n\n")
+    ]
+    return [(block["event"], json.loads(block["data"])) for block in blocks if "event" in block]
+
+
+async def test_events_start_with_a_snapshot_and_resume_without_a_gap(
+    ada: Customer, redis: Redis
+) -> None:
+    job_id = UUID((await ada.post(PATH, REQUEST)).json()["id"])
+
+    def event(topic: Any, **data: Any) -> Event:
+        return Event(topic=topic, user_id=ada.id, job_id=job_id, data=data)
+
+    await publish_event(redis, event("job.started"))
+    await publish_event(redis, event("job.progressed", step=1, steps=20))
+    await publish_event(redis, event("job.finished", status="succeeded"))
+    whole = (await ada.get(f"{PATH}/{job_id}/events")).text
+    names = [name for name, _ in parse_events(whole)]
+    assert names == ["snapshot", "started", "progress", "finished"]
+    first_id = next(line[4:] for line in whole.split("\n") if line.startswith("id: "))
+    headers = {**ada.headers, "Last-Event-ID": first_id}
+    rest = (await ada.api.get(f"{PATH}/{job_id}/events", headers=headers)).text
+    assert [name for name, _ in parse_events(rest)] == ["progress", "finished"]
+    bad = await ada.api.get(
+        f"{PATH}/{job_id}/events", headers={**ada.headers, "Last-Event-ID": "x"}
+    )
+    assert bad.status_code == 422
+
+
+async def test_a_lost_stream_still_ends_in_the_true_state(ada: Customer, redis: Redis) -> None:
+    job = (await ada.post(PATH, REQUEST)).json()
+    await ada.post(f"{PATH}/{job['id']}/cancel")
+    await redis.flushall()
+    events = parse_events((await ada.get(f"{PATH}/{job['id']}/events")).text)
+    assert [name for name, _ in events] == ["snapshot", "finished"]
+    assert events[-1][1]["status"] == "cancelled"
