@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from dev.parts.postgres import Account, admin_url, postgres
+from dev.parts.postgres import ORDINARY, Account, admin_url, postgres
 from dev.parts.program import LOOPBACK, Program
 from dev.parts.redis import redis
 from dev.parts.s3 import s3
@@ -55,7 +55,7 @@ def local_backing(
     ports: Ports,
     secrets: Mapping[str, str],
     python: str,
-    account: Account = Account(),
+    account: Account = ORDINARY,
 ) -> Backing:
     """The parts run from the packages of the services environment, their files in the state.
 

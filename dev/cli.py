@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from dev import account, demo, doctor, environment, lifecycle, logs, ports, supervision
 from dev.client import Client
-from dev.parts.postgres import Account, choose_account, make_cluster, server_binary
+from dev.parts.postgres import ORDINARY, choose_account, make_cluster, server_binary
 from dev.parts.program import PartError
 from dev.platform import Setup
 from dev.report import Steps, print_status, print_welcome
@@ -97,7 +97,7 @@ def _running(state: State, backing: str) -> tuple[Setup, supervision.Supervisor]
         return None
     chosen = ports.remembered(state)
     python = environment.python_of(state, "services")
-    owner = choose_account(server_binary(python), state.data) if backing == "local" else Account()
+    owner = choose_account(server_binary(python), state.data) if backing == "local" else ORDINARY
     setup = lifecycle.make_setup(state, backing, chosen, owner)
     config = supervision.render(state, lifecycle.all_programs(setup))
     if config == (state.run / supervision.CONFIG).read_text():

@@ -1,4 +1,4 @@
-"""`./easel doctor`: what is missing or broken on this machine, each in one sentence with its mend."""
+"""`./easel doctor`: what is missing or broken here, each in one sentence with its mend."""
 
 import os
 import shutil
@@ -67,8 +67,8 @@ def disk_finding(free: int, folder: Path, installed: bool) -> Finding:
     text = f"{free / GIB:.1f} GiB free"
     if free >= needed:
         return Finding("disk", text)
-    mend = f"{text} below {folder}, {needed / GIB:.0f} GiB are needed: free some, or set EASEL_STATE_DIR"
-    return Finding("disk", text, mend)
+    mend = "free some, or set EASEL_STATE_DIR"
+    return Finding("disk", text, f"{text} below {folder}, {needed / GIB:.0f} are needed: {mend}")
 
 
 def check_memory(state: State) -> Iterator[Finding]:
@@ -142,7 +142,7 @@ def check_parts(state: State) -> Iterator[Finding]:
     for name, (process, ready) in states.items():
         said = lifecycle.last_line(state.logs / f"{name}.log")
         doing = process.state.lower() if process else "unknown"
-        trouble = f"{name} does not answer ({doing}), it said last: {said}; see `./easel logs {name}`"
+        trouble = f"{name} does not answer ({doing}): see `./easel logs {name}`; last line: {said}"
         yield Finding(name, "answers", "" if ready else trouble)
 
 

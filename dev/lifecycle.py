@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from dev import environment, local_secrets, ports, processes, supervision
 from dev.backing import external_backing, local_backing
-from dev.parts.postgres import Account
+from dev.parts.postgres import ORDINARY, Account
 from dev.parts.program import POLL_SECONDS, PartError, Program
 from dev.platform import (
     Setup,
@@ -26,7 +26,7 @@ Say = Callable[[str, str], None]
 
 
 def make_setup(
-    state: State, backing: str, chosen: ports.Ports, account: Account = Account()
+    state: State, backing: str, chosen: ports.Ports, account: Account = ORDINARY
 ) -> Setup:
     """Everything that the processes are made from; secrets are made at the first call."""
     python = environment.python_of(state, "services")
@@ -154,7 +154,7 @@ def stop(state: State) -> bool:
 
 
 def remove_leftovers(state: State) -> bool:
-    """End processes that no process manager looks after (it was killed); false if there were none."""
+    """End processes that no process manager looks after (it was killed); false if none."""
     found = processes.marked(state.mark)
     postmaster = _postmaster(state)
     if postmaster and postmaster not in found:

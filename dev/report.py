@@ -77,6 +77,6 @@ A picture:
     -d '{{"email": "{email}", "password": "{password}"}}' | {read_token})
   curl -s {url}/api/v1/generations -H "Authorization: Bearer $TOKEN" \\
     -H 'Content-Type: application/json' \\
-    -d '{{"task": "txt2img", "model": "demo", "prompt": "a red apple", "width": 64, "height": 64, "steps": 20}}'
+    -d '{{"model": "demo", "prompt": "a red apple", "width": 64, "height": 64, "steps": 20}}'
 or, with progress and the file:  ./easel demo --prompt "a red apple"
 """)

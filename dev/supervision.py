@@ -43,7 +43,7 @@ class _UnixTransport(Transport):
         super().__init__()
         self._path = path
 
-    def make_connection(self, host: Any) -> http.client.HTTPConnection:  # noqa: ANN401
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
         connection = http.client.HTTPConnection("localhost")
         connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.sock.settimeout(START_SECONDS)
@@ -97,7 +97,7 @@ class Supervisor:
 
 
 @contextlib.contextmanager
-def _ignored(code: int) -> Any:  # noqa: ANN401
+def _ignored(code: int) -> Any:
     try:
         yield
     except Fault as fault:
@@ -168,11 +168,7 @@ def render(state: State, programs: Sequence[Program]) -> str:
         _section("unix_http_server", {"file": str(state.supervisor_socket), "chmod": "0600"}),
         _section(
             "rpcinterface:supervisor",
-            {
-                "supervisor.rpcinterface_factory": (
-                    "supervisor.rpcinterface:make_main_rpcinterface"
-                )
-            },
+            {"supervisor.rpcinterface_factory": ("supervisor.rpcinterface:make_main_rpcinterface")},
         ),
         *(_program(state, program) for program in programs),
     ]
@@ -219,4 +215,3 @@ def _quoted_value(text: str) -> str:
 def _section(title: str, options: Mapping[str, str]) -> str:
     lines = [f"{name}={value.replace('%', '%%')}" for name, value in options.items()]
     return "\n".join([f"[{title}]", *lines, ""])
-

@@ -8,7 +8,9 @@ from dev.parts.program import LOOPBACK, Program, answers_http, find_binary
 CADDYFILE = Path(__file__).resolve().parents[1] / "Caddyfile"
 
 
-def caddy(python: str, ports: Mapping[str, int], storage: Path, s3_address: str, bucket: str) -> Program:
+def caddy(
+    python: str, ports: Mapping[str, int], storage: Path, s3_address: str, bucket: str
+) -> Program:
     """The gateway on `ports["gateway"]`; routes by path to the services' ports and to S3."""
     binary = find_binary("caddy", python, variable="EASEL_CADDY")
     upstreams = ("gateway", "user", "payment", "generation", "gallery", "model")

@@ -34,8 +34,11 @@ class Account:
     user: str | None = None
 
 
+ORDINARY = Account()
+
+
 def postgres(
-    python: str, port: int, data: Path, account: Account = Account(), durable: bool = True
+    python: str, port: int, data: Path, account: Account = ORDINARY, durable: bool = True
 ) -> Program:
     """The server on `port` over the cluster in `data`, which `make_cluster` made for `account`."""
     settings = {

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from dev.parts.program import LOOPBACK, Program, answers_http, find_binary
 
-# rclone reads the variable as CSV, and process managers drop outer quotes: set them here. An argument
-# would show the secret to everybody who lists processes.
+# rclone reads the variable as CSV, and process managers drop outer quotes: set them here.
+# An argument would show the secret to everybody who lists processes.
 WITH_KEY = 'RCLONE_AUTH_KEY="\\"$S3_KEY_PAIR\\"" exec "$@"'
 
 
