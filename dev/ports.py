@@ -60,22 +60,25 @@ def choose(
 ) -> Ports:
     """A free port for each name: the configured, else the remembered, else another.
 
-    Raises PartError where a configured port is no port or is taken.
+    Raises PartError where a configured port is no port, is taken, or is given twice.
     """
     ports: Ports = {}
     for name in NAMES:
-        configured = environment.get(variable(name), "")
-        if configured:
-            ports[name] = _configured(name, configured, free)
-            continue
-        candidates = _candidates(name, remembered)
-        ports[name] = next(p for p in candidates if p not in ports.values() and free(p))
+        if value := environment.get(variable(name), ""):
+            ports[name] = _configured(name, value, ports, free)
+    for name in NAMES:
+        if name not in ports:
+            candidates = _candidates(name, remembered)
+            ports[name] = next(p for p in candidates if p not in ports.values() and free(p))
     return ports
 
 
-def _configured(name: str, value: str, free: Callable[[int], bool]) -> int:
+def _configured(name: str, value: str, others: Ports, free: Callable[[int], bool]) -> int:
     if not value.isdecimal() or not 0 < int(value) < 65536:
         raise PartError(f"{variable(name)} is {value!r}: set it to a port from 1 to 65535")
+    for other, port in others.items():
+        if port == int(value):
+            raise PartError(f"{variable(name)} and {variable(other)} are both {value}: change one")
     if not free(int(value)):
         raise PartError(
             f"port {value} ({variable(name)}) is in use: stop what listens there, "

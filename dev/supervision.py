@@ -93,6 +93,9 @@ class Supervisor:
         self._rpc.shutdown()
         deadline = time.monotonic() + START_SECONDS
         while _lives(pid) and time.monotonic() < deadline:
+            # It looks around once a second, and at once when it is called.
+            with contextlib.suppress(OSError, http.client.HTTPException, Fault):
+                self._rpc.getState()
             time.sleep(POLL_SECONDS)
 
 
@@ -205,13 +208,16 @@ def _quoted(text: str) -> str:
 
 
 def _quoted_value(text: str) -> str:
-    """A value of `environment=`, where supervisord knows both kinds of quotes but no escapes."""
+    """A value of `environment=`, where supervisord strips quotes and knows no escapes."""
     mark = "'" if '"' in text else '"'
-    if mark in text or "\n" in text:
-        raise PartError(f"the process manager cannot pass on a value with both quotes: {text}")
+    if mark in text or text.strip("'\"\n") != text:
+        raise PartError(f"the process manager cannot pass on the quotes of: {text}")
     return mark + text + mark
 
 
 def _section(title: str, options: Mapping[str, str]) -> str:
+    for name, value in options.items():
+        if any(mark in value for mark in (" ;", " #", "\n")):
+            raise PartError(f"the process manager would cut `{name}` of {title}: {value}")
     lines = [f"{name}={value.replace('%', '%%')}" for name, value in options.items()]
     return "\n".join([f"[{title}]", *lines, ""])

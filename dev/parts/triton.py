@@ -11,11 +11,11 @@ import os
 import signal
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+
+from dev.parts.program import LOOPBACK, PartError, answers_http
 
 MODEL = "diffusion"
 STUB = "triton_python_backend_stub"
@@ -37,7 +37,7 @@ print(json.dumps({
 """
 
 
-class MissingPart(Exception):
+class MissingPart(PartError):
     """Something that Triton needs is not on this machine; the text is one sentence with the mend."""
 
 
@@ -124,7 +124,9 @@ def prepare_backends(install: TritonInstall, state: Path) -> Path:
     return backend.parent
 
 
-def command(install: TritonInstall, place: TritonPlace, exit_timeout_seconds: int = 25) -> list[str]:
+def command(
+    install: TritonInstall, place: TritonPlace, exit_timeout_seconds: int = 25
+) -> list[str]:
     """The server's command line. Makes the backends' folder, and clears the own /dev/shm prefix."""
     backends = prepare_backends(install, place.state)
     clear_shared_memory(place.shm_prefix)
@@ -137,12 +139,12 @@ def command(install: TritonInstall, place: TritonPlace, exit_timeout_seconds: in
         "--model-control-mode=explicit",
         f"--load-model={MODEL}",
         "--disable-auto-complete-config",
-        "--http-address=127.0.0.1",
+        f"--http-address={LOOPBACK}",
         f"--http-port={ports.http}",
         "--http-thread-count=2",
-        "--grpc-address=127.0.0.1",
+        f"--grpc-address={LOOPBACK}",
         f"--grpc-port={ports.grpc}",
-        "--metrics-address=127.0.0.1",
+        f"--metrics-address={LOOPBACK}",
         f"--metrics-port={ports.metrics}",
         "--allow-gpu-metrics=false",
         "--pinned-memory-pool-byte-size=0",
@@ -169,19 +171,17 @@ def environment(install: TritonInstall, place: TritonPlace) -> dict[str, str]:
         variables["EASEL_MODELS_DIR"] = str(place.models_dir)
     if install.python_library is not None:
         inherited = os.environ.get("LD_LIBRARY_PATH", "")
-        folders = [str(install.python_library), inherited] if inherited else [str(install.python_library)]
+        folders = (
+            [str(install.python_library), inherited] if inherited else [str(install.python_library)]
+        )
         variables["LD_LIBRARY_PATH"] = os.pathsep.join(folders)
     return variables
 
 
 def is_ready(ports: TritonPorts, timeout_seconds: float = 1.0) -> bool:
     """Whether the server answers and has loaded its model."""
-    url = f"http://127.0.0.1:{ports.http}/v2/health/ready"
-    try:
-        with urllib.request.urlopen(url, timeout=timeout_seconds) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
+    url = f"http://{LOOPBACK}:{ports.http}/v2/health/ready"
+    return answers_http(url, timeout=timeout_seconds)
 
 
 def clear_leftovers(place: TritonPlace) -> None:
