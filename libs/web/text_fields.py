@@ -1,0 +1,20 @@
+"""Text that people type: what every field of a request refuses."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+LINE_BREAKS = "\n\r\t"
+
+
+def refuse_control_characters(text: str) -> str:
+    """Raises ValueError for control characters other than line breaks and tabs.
+
+    They cannot be stored (NUL) or would act in logs and terminals.
+    """
+    if any(ord(character) < 32 and character not in LINE_BREAKS for character in text):
+        raise ValueError("must not contain control characters")
+    return text
+
+
+PlainText = Annotated[str, AfterValidator(refuse_control_characters)]
