@@ -3,10 +3,6 @@
 from libs.kernel.problems import Conflict, NotFound
 
 
-class ModelNotFound(NotFound):
-    slug, title = "model-not-found", "There is no model of that name"
-
-
 class GenerationNotFound(NotFound):
     slug, title = "generation-not-found", "There is no generation of yours with that id"
 

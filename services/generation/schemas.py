@@ -4,8 +4,9 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from libs.web.text_fields import PlainText
 from services.generation.models import JobState
 
 SIDE_STEP = 8
@@ -15,14 +16,7 @@ ImageFormat = Literal["png", "jpeg", "webp"]
 Side = Annotated[int, Field(ge=64, le=2048, multiple_of=SIDE_STEP, description="Pixels")]
 
 
-def refuse_control_characters(text: str) -> str:
-    """Prompts are written into image files and logs: no control characters but line breaks."""
-    if any(ord(character) < 32 and character not in "\n\r\t" for character in text):
-        raise ValueError("must not contain control characters")
-    return text
-
-
-Prompt = Annotated[str, Field(max_length=2000), AfterValidator(refuse_control_characters)]
+Prompt = Annotated[PlainText, Field(max_length=2000)]
 EXAMPLE: dict[str, JsonValue] = {
     "model": "demo",
     "prompt": "a red apple",

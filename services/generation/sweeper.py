@@ -20,7 +20,7 @@ from services.generation.answers import finished_event
 from services.generation.attempts import LEASE_EXPIRED, MAX_FAILURES, requeued_event
 from services.generation.models import Job
 from services.generation.repository import leases, sweeps
-from services.generation.tasks import WAKE_UP
+from services.generation.wake_ups import WAKE_UP
 
 log = get_logger(__name__)
 SWEEP_SECONDS = 2.0

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from celery import Celery
 
-WAKE_UP = "generation.wake_up"
+from services.generation.wake_ups import WAKE_UP
 
 
 def register_wake_up(celery: Celery, work: Callable[[], None]) -> None:

@@ -23,9 +23,10 @@ from libs.web.openapi import problem_answers
 from libs.web.pagination import Page, PageQuery
 from services.generation.answers import show_job
 from services.generation.models import JobState
-from services.generation.problems import AlreadyFinished, GenerationNotFound, ModelNotFound
+from services.generation.problems import AlreadyFinished, GenerationNotFound
 from services.generation.schemas import GenerationAnswer, GenerationRequest, QuoteAnswer
 from services.generation.service import admission, owner
+from services.model.client.problems import ModelNotFound
 
 router = APIRouter(prefix="/api/v1/generations", tags=["generations"])
 ASKING = (Unauthorized, TierRequired, ModelNotFound, ValidationFailed, ServiceUnavailable)

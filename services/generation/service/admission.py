@@ -19,7 +19,6 @@ from libs.tiers.catalogue import Tier
 from libs.tiers.entitlements import tier_of
 from libs.tiers.gates import require_base, require_hourly_room, require_waiting_room
 from services.generation.models import Job
-from services.generation.problems import ModelNotFound
 from services.generation.repository import jobs
 from services.generation.resolution import resolve_request, work_of
 from services.generation.schemas import (
@@ -29,10 +28,11 @@ from services.generation.schemas import (
     ResolvedRequest,
     WaitEstimate,
 )
-from services.generation.tasks import WAKE_UP
 from services.generation.waiting import estimate_wait
+from services.generation.wake_ups import WAKE_UP
 from services.model.client.catalogue import ModelCatalogue
 from services.model.client.contracts import ModelInfo
+from services.model.client.problems import ModelNotFound
 
 HOUR = timedelta(hours=1)
 

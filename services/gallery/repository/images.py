@@ -1,0 +1,56 @@
+"""Queries of images: row security shows the tenant's alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.gallery.models import BoardImage, Image
+
+
+@dataclass(frozen=True)
+class ImageFilter:
+    """Which images of the tenant; everything that is given must hold.
+
+    `q` are words of the prompt in web search syntax; `created_to` is exclusive.
+    """
+
+    board_id: UUID | None = None
+    q: str | None = None
+    model: str | None = None
+    starred: bool | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+
+
+async def find_image(session: AsyncSession, image_id: UUID) -> Image | None:
+    """One of the tenant's images."""
+    return await session.get(Image, image_id)
+
+
+async def list_images(
+    session: AsyncSession, wanted: ImageFilter, *, limit: int, before: UUID | None
+) -> Sequence[Image]:
+    """Up to `limit + 1` of the tenant's images, newest first."""
+    query = narrow(select(Image), wanted).order_by(Image.id.desc()).limit(limit + 1)
+    if before is not None:
+        query = query.where(Image.id < before)
+    return (await session.scalars(query)).all()
+
+
+def narrow(query: Select[Image], wanted: ImageFilter) -> Select[Image]:
+    """The query with every condition of the filter that is given."""
+    on_board = select(BoardImage.image_id).where(BoardImage.board_id == wanted.board_id)
+    words = func.websearch_to_tsquery("pg_catalog.simple", wanted.q)
+    conditions = (
+        (wanted.board_id, Image.id.in_(on_board)),
+        (wanted.q, Image.search.bool_op("@@")(words)),
+        (wanted.model, Image.model == wanted.model),
+        (wanted.starred, Image.starred == wanted.starred),
+        (wanted.created_from, Image.created_at >= wanted.created_from),
+        (wanted.created_to, Image.created_at < wanted.created_to),
+    )
+    return query.where(*(condition for given, condition in conditions if given is not None))

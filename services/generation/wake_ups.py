@@ -1,0 +1,3 @@
+"""The name of the one message to workers; `tasks` binds it, admission and sweeper send it."""
+
+WAKE_UP = "generation.wake_up"

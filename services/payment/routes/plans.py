@@ -1,0 +1,15 @@
+"""The plans, for everybody."""
+
+from fastapi import APIRouter, Response
+
+from services.payment import service
+from services.payment.schemas import PlansAnswer
+
+router = APIRouter(prefix="/api/v1/plans", tags=["plans"])
+
+
+@router.get("")
+async def list_plans(response: Response) -> PlansAnswer:
+    """Prices, credits and limits of every plan."""
+    response.headers["Cache-Control"] = "public, max-age=300"
+    return service.list_plans()

@@ -1,0 +1,79 @@
+"""The verbs of payment: plans, balance, transactions."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from libs.auth.principals import Principal
+from libs.credits.pricing import format_credits
+from libs.tiers.catalogue import load_catalogue
+from libs.web.pagination import Page, PageRequest, make_page
+from services.payment import repository
+from services.payment.movements import captured_by, change_of_available
+from services.payment.schemas import (
+    BalanceAnswer,
+    GrantAnswer,
+    PlansAnswer,
+    TransactionAnswer,
+)
+
+
+def list_plans() -> PlansAnswer:
+    """The plans of this build's catalogue."""
+    catalogue = load_catalogue()
+    return PlansAnswer(version=catalogue.version, plans=catalogue.tiers)
+
+
+async def get_balance(session: AsyncSession, principal: Principal) -> BalanceAnswer:
+    """What the caller has, what of it is held, and where it came from."""
+    available, held = await repository.read_account(session, principal.user_id)
+    grants = await repository.open_grants(session, principal.user_id)
+    return BalanceAnswer(
+        total_millicredits=available + held,
+        total_credits=format_credits(available + held),
+        held_millicredits=held,
+        held_credits=format_credits(held),
+        available_millicredits=available,
+        available_credits=format_credits(available),
+        grants=[show_grant(grant) for grant in grants],
+    )
+
+
+def show_grant(grant: Row[Any]) -> GrantAnswer:
+    """A grant as its owner sees it."""
+    return GrantAnswer(
+        id=grant.id,
+        kind=grant.kind,
+        amount_millicredits=grant.amount,
+        remaining_millicredits=grant.remaining,
+        remaining_credits=format_credits(grant.remaining),
+        expires_at=grant.expires_at,
+        created_at=grant.created_at,
+    )
+
+
+async def list_transactions(
+    session: AsyncSession, principal: Principal, page: PageRequest
+) -> Page[TransactionAnswer]:
+    """Every movement of the caller's credits, newest first."""
+    before = page.before.int if page.before else None
+    rows = await repository.list_transfers(
+        session, principal.user_id, limit=page.limit, before=before
+    )
+    return make_page(rows, page.limit, show_transfer, lambda row: UUID(int=row.id))
+
+
+def show_transfer(transfer: Row[Any]) -> TransactionAnswer:
+    """A transfer from its owner's side."""
+    change = change_of_available(transfer.debit, transfer.credit, transfer.amount)
+    return TransactionAnswer(
+        id=transfer.id,
+        kind=transfer.kind,
+        amount_millicredits=change,
+        amount_credits=format_credits(change),
+        captured_millicredits=captured_by(transfer.credit, transfer.amount),
+        reference=transfer.reference,
+        created_at=transfer.created_at,
+    )
