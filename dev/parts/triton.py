@@ -38,7 +38,7 @@ print(json.dumps({
 
 
 class MissingPart(PartError):
-    """Something that Triton needs is not on this machine; the text is one sentence with the mend."""
+    """Something that Triton needs is not on this machine; the text says how to mend it."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def find_triton(python: Path) -> TritonInstall:
     facts = json.loads(probe.stdout)
     if facts["package"] is None:
         raise MissingPart(
-            f"{python} has no nvidia-pytriton: install 3rdparty/python/inference.lock into its environment"
+            f"{python} has no nvidia-pytriton: `./easel up` installs 3rdparty/python/inference.lock"
         )
     package = Path(facts["package"])
     stub = package / "tritonserver" / "python_backend_stubs" / facts["version"] / STUB

@@ -1,0 +1,63 @@
+"""How one engine is set up: parameters of config.pbtxt, each overridden by the environment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+SHIPPED_MODEL = "demo"
+SHIPPED_FOLDER = Path("inference") / "demo_model"
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """`models_dir` holds one pipeline folder a model; `preload` names those loaded at start.
+
+    `threads` are the CPU threads of one tensor operation. `max_running` requests are interleaved,
+    `max_waiting` more wait for a slot, and the next one is refused. `metrics_port` 0 means none.
+    """
+
+    root: Path
+    models_dir: Path | None
+    preload: tuple[str, ...]
+    threads: int
+    max_running: int
+    max_waiting: int
+    metrics_address: str
+    metrics_port: int
+
+
+def read_settings(
+    root: Path, parameters: Mapping[str, str], environment: Mapping[str, str]
+) -> EngineSettings:
+    """`threads` of config.pbtxt is EASEL_ENGINE_THREADS in the environment, and so on; the models
+    folder is EASEL_MODELS_DIR. Raises ValueError that names a value which is no number."""
+
+    def text(name: str, default: str) -> str:
+        return environment.get(f"EASEL_ENGINE_{name.upper()}", parameters.get(name, default))
+
+    def number(name: str, default: int, least: int) -> int:
+        value = text(name, str(default))
+        if not value.isdecimal() or int(value) < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+        return int(value)
+
+    models_dir = environment.get("EASEL_MODELS_DIR", parameters.get("models_dir", ""))
+    return EngineSettings(
+        root=root,
+        models_dir=Path(models_dir) if models_dir else None,
+        preload=tuple(name for name in text("preload", "").replace(",", " ").split()),
+        threads=number("threads", 2, 1),
+        max_running=number("max_running", 4, 1),
+        max_waiting=number("max_waiting", 32, 0),
+        metrics_address=text("metrics_address", "127.0.0.1"),
+        metrics_port=number("metrics_port", 0, 0),
+    )
+
+
+def find_model_folder(settings: EngineSettings, model: str) -> Path:
+    """Where the model is or would be: the models folder first, then what the repository ships."""
+    shipped = settings.root / SHIPPED_FOLDER
+    if settings.models_dir is None:
+        return shipped if model == SHIPPED_MODEL else settings.root / model
+    folder = settings.models_dir / model
+    return shipped if model == SHIPPED_MODEL and not folder.exists() else folder

@@ -1,0 +1,107 @@
+"""The tensor contract with inference/: what is asked of the `diffusion` model and what it answers.
+
+`inference/pipelines/request.py` and `inference/engine/events.py` state the same on the other side
+of the wire; a test compares the two.
+"""
+
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+MODEL = "diffusion"
+MODEL_NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,99}$"
+MAX_PROMPT_CHARACTERS = 10_000
+MAX_STEPS = 150
+MAX_GUIDANCE = 100.0
+MIN_SIDE_PIXELS = 8
+MAX_SIDE_PIXELS = 4096
+MAX_SEED = 2**32 - 1
+
+Picture = npt.NDArray[np.uint8]
+Task = Literal["txt2img"]
+Scheduler = Literal["euler", "euler_a", "ddim", "dpmpp_2m", "unipc", "pndm", "heun", "lms"]
+Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
+Side = Annotated[int, Field(ge=MIN_SIDE_PIXELS, le=MAX_SIDE_PIXELS)]
+
+
+class GenerationRequest(BaseModel):
+    """One picture: tensor REQUEST, BYTES [1], this object as JSON.
+
+    Sides are pixels; a model refuses those that it cannot draw. A guidance of at most 1 is none.
+    Every `progress_every` steps a preview comes with the progress; 0 asks for none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    model: Annotated[str, Field(pattern=MODEL_NAME_PATTERN)]
+    task: Task = "txt2img"
+    prompt: Prompt
+    negative_prompt: Prompt = ""
+    width: Side
+    height: Side
+    steps: Annotated[int, Field(ge=1, le=MAX_STEPS)]
+    guidance: Annotated[float, Field(ge=0, le=MAX_GUIDANCE, allow_inf_nan=False)]
+    scheduler: Scheduler
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
+    progress_every: Annotated[int, Field(ge=0, le=MAX_STEPS)] = 0
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", arbitrary_types_allowed=True)
+
+
+class Started(_Event):
+    """The request has a slot; its steps begin."""
+
+    type: Literal["started"] = "started"
+
+
+class Progress(_Event):
+    """`step` of `steps` are done. `preview` is tensor PREVIEW, UINT8 [h, w, 3]."""
+
+    type: Literal["progress"] = "progress"
+    step: int
+    steps: int
+    preview: Picture | None = Field(default=None, exclude=True, repr=False)
+
+
+class Seconds(_Event):
+    """Where the time went: waiting for a slot, denoising, and decoding latents to pixels."""
+
+    queue: float
+    steps: float
+    decode: float
+
+
+class Done(_Event):
+    """The last event. `image` is tensor IMAGE, UINT8 [height, width, 3], RGB."""
+
+    type: Literal["done"] = "done"
+    steps: int
+    seconds: Seconds
+    image: Picture | None = Field(default=None, exclude=True, repr=False)
+
+    @property
+    def pixels(self) -> Picture:
+        """The picture. Raises ValueError when the answer came without one."""
+        if self.image is None:
+            raise ValueError("the engine finished without a picture")
+        return self.image
+
+
+GenerationEvent = Annotated[Started | Progress | Done, Field(discriminator="type")]
+EVENTS: TypeAdapter[Started | Progress | Done] = TypeAdapter(GenerationEvent)
+
+
+def parse_event(
+    text: str | bytes, *, preview: Picture | None = None, image: Picture | None = None
+) -> Started | Progress | Done:
+    """The event in tensor EVENT with the pictures that came beside it. Raises ValidationError."""
+    event = EVENTS.validate_json(text)
+    if isinstance(event, Progress):
+        return event.model_copy(update={"preview": preview})
+    if isinstance(event, Done):
+        return event.model_copy(update={"image": image})
+    return event
