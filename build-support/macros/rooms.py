@@ -1,62 +1,86 @@
-"""One line in a BUILD file declares a room: what it owns, what is built from it, who may import whom.
+"""One line in a BUILD file declares a room: what it owns, what is built of it, who may import whom.
 
 `tests/architecture` checks the same directions file by file; Pants refuses them at `check`, `test`
 and `package`.
 """
 
 
-def _owned(name, resolve, data):
-    """Every Python file below this BUILD, and the other files its code reads at run time."""
-    dependencies = []
+def _owned(resolve, data=(), migrations=()):
+    """Every Python file below this BUILD, and the other files its code reads at run time.
+
+    Migrations are apart: no import shows them, and whoever runs them names them."""
     if data:
         resources(name="data", sources=list(data))
-        dependencies = [":data"]
     python_sources(
-        name=name,
+        name="lib",
         resolve=resolve,
-        sources=["**/*.py"],
-        dependencies=dependencies,
+        sources=["**/*.py", "!migrations/**"],
+        dependencies=[":data"] if data else [],
     )
+    statements = ["migrations/" + name for name in migrations if name.endswith(".sql")]
+    if statements:
+        resources(name="statements", sources=statements)
+    if migrations:
+        python_sources(
+            name="migrations",
+            resolve=resolve,
+            sources=["migrations/*.py"],
+            dependencies=[":statements"] if statements else [],
+        )
 
 
-def library(*below, data=()):
+def library(*below, data=(), migrations=()):
     """A library: imports third-party code and the lower libraries named here, never a service."""
     __dependencies_rules__(
         ("*", "/**", "//3rdparty/**", ["//libs/%s/**" % name for name in below], "!*"),
     )
     __dependents_rules__(
-        ("*", "//libs/**", "//services/**", "//dev/**", "//bench/**", "//sim/**", "//tests/**", "!*"),
+        (
+            "*",
+            ["//%s/**" % top for top in ("libs", "services", "dev", "bench", "sim", "tests")],
+            "!*",
+        ),
     )
-    _owned("lib", "services", data)
+    _owned("services", data, migrations)
 
 
-def testkit(*below, data=()):
-    """The library of fixtures: real parts for tests, and for nothing else."""
+def testkit(*below, histories=()):
+    """The library of fixtures: real parts for tests, and for nothing else.
+
+    `histories`: the rooms whose migrations make its databases."""
     __dependencies_rules__(
         (
             "*",
             "/**",
             "//3rdparty/**",
             "//dev/parts/**",
+            "//libs/*/migrations/**",
+            "//services/*/migrations/**",
             ["//libs/%s/**" % name for name in below],
             "!*",
         ),
     )
     __dependents_rules__(("*", "/**", "//tests/**", "!*"))
-    _owned("lib", "services", data)
+    python_sources(
+        name="lib",
+        resolve="services",
+        sources=["**/*.py"],
+        dependencies=["%s:migrations" % folder for folder in histories],
+    )
 
 
-def service(name, data=(), programs=("app",)):
+def service(name, data=(), migrations=("*.py",), programs=("app",)):
     """A service: its sources, and for each program (app.py, worker.py ...) an executable PEX
-    `services/<name>.pex` and, where Docker runs, an image. Other services see its `client/` alone."""
+    `services/<name>.pex` and, where Docker runs, an image. Other services see `client/` alone."""
     __dependencies_rules__(
         ("*", "/**", "//3rdparty/**", "//libs/**", "//services/*/client/**", "!*"),
     )
     __dependents_rules__(
         ("/client/**", "/**", "//services/**", "//dev/**", "//bench/**", "//tests/**", "!*"),
+        ("/migrations/**", "/**", "//libs/testkit/**", "//dev/**", "//tests/**", "!*"),
         ("*", "/**", "//dev/**", "//bench/**", "//tests/**", "!*"),
     )
-    _owned("lib", "services", data)
+    _owned("services", data, migrations)
     for module in programs:
         _program(name if module == "app" else "%s-%s" % (name, module), module)
 
@@ -112,23 +136,23 @@ def _program(name, module):
 
 
 def inference_room(*below, data=()):
-    """Code that runs inside Triton or trains models: third-party imports and the rooms named here."""
+    """Code that runs in Triton or trains models: third-party imports and the rooms named here."""
     __dependencies_rules__(
         ("*", "/**", "//3rdparty/**", ["//inference/%s/**" % name for name in below], "!*"),
     )
     __dependents_rules__(("*", "//inference/**", "//tests/**", "!*"))
-    _owned("lib", "inference", data)
+    _owned("inference", data)
 
 
 def leaf(data=()):
     """Programs on top of the house (`bench`): they may import it, nobody imports them."""
     __dependencies_rules__(("*", "*"))
     __dependents_rules__(("*", "/**", "//tests/**", "!*"))
-    _owned("lib", "services", data)
+    _owned("services", data)
 
 
 def local_platform(data=()):
-    """`dev/`: a leaf whose `parts/` know how to start each real part, which the testkit uses too."""
+    """`dev/`: a leaf whose `parts/` know how to start each real part, as the testkit does."""
     __dependencies_rules__(
         ("/parts/**", "/parts/**", "!*"),
         ("*", "/**", "//3rdparty/**", "//libs/**", "//services/**", "!*"),
@@ -137,32 +161,49 @@ def local_platform(data=()):
         ("/parts/**", "/**", "//libs/testkit/**", "//bench/**", "//tests/**", "!*"),
         ("*", "/**", "//bench/**", "//tests/**", "!*"),
     )
-    _owned("lib", "services", data)
+    _owned("services", data)
 
 
-def tests(tags=(), resolve="services", timeout=60, data=(), dependencies=()):
+def fixtures(*dependencies):
+    """The fixtures of all tests below: a `conftest.py` that names its plugins as text."""
+    __dependents_rules__(("*", "//tests/**", "!*"))
+    python_test_utils(
+        name="fixtures",
+        sources=["conftest.py"],
+        resolve="services",
+        dependencies=list(dependencies),
+    )
+
+
+def tests(servers=(), platform=(), resolve="services", timeout=60, data=(), dependencies=()):
     """The tests of one room and what they share (`conftest.py`, modules without `test_`).
 
-    Tag `servers`: they start real parts; one pytest process runs the whole room, so that the parts
-    start once. Tag `platform`: they need Triton or the whole local platform.
+    `servers`: files whose tests start real parts; one pytest process runs them all, so that the
+    parts start once. `platform`: files that need Triton or the whole local platform.
     """
     __dependents_rules__(("*", "//tests/**", "!*"))
-    real = "servers" in tags or "platform" in tags
     needs = list(dependencies)
     if data:
         resources(name="data", sources=list(data))
         needs.append(":data")
-    python_tests(
-        name="tests",
-        sources=["**/test_*.py"],
-        resolve=resolve,
-        tags=list(tags),
-        timeout=max(timeout, 300 if real else 0),
-        batch_compatibility_tag=str(build_file_dir()) if real else None,
-        dependencies=needs,
-    )
-    python_test_utils(
-        name="shared",
-        sources=["**/*.py", "!**/test_*.py"],
-        resolve=resolve,
-    )
+    every = "**/test_*.py"
+    special = list(servers) + list(platform)
+    common = dict(resolve=resolve, dependencies=needs)
+    if every not in special:
+        python_tests(
+            name="tests",
+            sources=[every] + ["!" + path for path in special],
+            timeout=timeout,
+            **common
+        )
+    for tag, paths in (("servers", servers), ("platform", platform)):
+        if paths:
+            python_tests(
+                name=tag,
+                sources=list(paths),
+                tags=[tag],
+                timeout=max(timeout, 300),
+                batch_compatibility_tag="%s of %s" % (tag, build_file_dir()),
+                **common
+            )
+    python_test_utils(name="shared", sources=["**/*.py", "!**/test_*.py"], resolve=resolve)

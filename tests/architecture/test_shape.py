@@ -19,11 +19,11 @@ EMPTY_NAMES = {"util", "utils", "helper", "helpers", "common", "manager", "manag
 DECLARATIONS = {
     "bench": {"leaf"},
     "dev": {"local_platform"},
-    "inference": {"inference_room"},
+    "inference": {"inference_room", "files"},
     "libs": {"library", "testkit"},
     "services": {"service"},
     "sim": {"leaf"},
-    "tests": {"tests"},
+    "tests": {"fixtures", "tests"},
 }
 
 
@@ -79,3 +79,25 @@ def test_every_build_file_declares_one_room() -> None:
             if len(rooms) != 1:
                 wrong[str(path)] = rooms
     assert wrong == {}
+
+
+def written_out_files(build: Path) -> list[str]:
+    """File names, not patterns, that a BUILD file gives to `data`, `servers` or `platform`."""
+    values = [
+        ast.literal_eval(keyword.value)
+        for call in build_calls(build)
+        for keyword in call.keywords
+        if keyword.arg in ("data", "servers", "platform")
+    ]
+    return [name for names in values for name in names if "*" not in name]
+
+
+def test_files_that_build_files_name_exist() -> None:
+    missing = [
+        f"{build}: {name}"
+        for build in files_below(*ROOMS)
+        if build.name == "BUILD"
+        for name in written_out_files(build)
+        if not (ROOT / build.parent / name).is_file()
+    ]
+    assert missing == []
