@@ -9,7 +9,6 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -26,7 +25,7 @@ TEMPLATE = "easel_template"
 ROLES = ("user", "payment", "generation", "gallery", "model", "worker", "relay")
 OWNERS = (
     *("libs.db", "libs.jobs", "libs.web", "libs.tiers", "libs.credits"),
-    *("services.user", "services.payment", "services.model", "services.gallery"),
+    *("services.user", "services.model", "services.gallery"),
     "services.generation",
 )
 
@@ -82,16 +81,10 @@ async def execute(url: str, *statements: str) -> None:
         await connection.close()
 
 
-def migrated_owners() -> list[str]:
-    """The histories that are part of this test's sources, in order."""
-    root = Path(__file__).resolve().parents[2]
-    return [owner for owner in OWNERS if (root / owner.replace(".", "/") / "migrations").is_dir()]
-
-
 def make_template(server: Server) -> None:
     """Create and migrate the template, and give the login roles their password."""
     run_apart(execute(server.admin_url("postgres"), f"CREATE DATABASE {TEMPLATE}"))
-    run_apart(migrate(with_driver(server.admin_url(TEMPLATE)), migrated_owners()))
+    run_apart(migrate(with_driver(server.admin_url(TEMPLATE)), list(OWNERS)))
     passwords = [f"ALTER ROLE easel_{role} PASSWORD '{server.password}'" for role in ROLES]
     run_apart(execute(server.admin_url("postgres"), *passwords))
 
