@@ -54,8 +54,7 @@ def testkit(*below, histories=()):
             "/**",
             "//3rdparty/**",
             "//dev/parts/**",
-            "//libs/*/migrations/**",
-            "//services/*/migrations/**",
+            "[:migrations]",
             ["//libs/%s/**" % name for name in below],
             "!*",
         ),
@@ -77,7 +76,7 @@ def service(name, data=(), migrations=("*.py",), programs=("app",)):
     )
     __dependents_rules__(
         ("/client/**", "/**", "//services/**", "//dev/**", "//bench/**", "//tests/**", "!*"),
-        ("/migrations/**", "/**", "//libs/testkit/**", "//dev/**", "//tests/**", "!*"),
+        ("[:migrations]", "/**", "//libs/testkit/**", "//dev/**", "//tests/**", "!*"),
         ("*", "/**", "//dev/**", "//bench/**", "//tests/**", "!*"),
     )
     _owned("services", data, migrations)
@@ -154,7 +153,7 @@ def leaf(data=()):
 def local_platform(data=()):
     """`dev/`: a leaf whose `parts/` know how to start each real part, as the testkit does."""
     __dependencies_rules__(
-        ("/parts/**", "/parts/**", "!*"),
+        ("/parts/**", "/**", "!*"),
         ("*", "/**", "//3rdparty/**", "//libs/**", "//services/**", "!*"),
     )
     __dependents_rules__(
