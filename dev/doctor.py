@@ -140,9 +140,9 @@ def check_parts(state: State) -> Iterator[Finding]:
     setup = lifecycle.make_setup(state, ports.remembered_backing(state), known)
     states = lifecycle.ready_of(supervisor, lifecycle.all_programs(setup))
     for name, (process, ready) in states.items():
-        said = lifecycle.last_line(state.logs / f"{name}.log")
+        said = lifecycle.last_words(state.logs / f"{name}.log")
         doing = process.state.lower() if process else "unknown"
-        trouble = f"{name} does not answer ({doing}): see `./easel logs {name}`; last line: {said}"
+        trouble = f"{name} does not answer ({doing}): see `./easel logs {name}`; it said: {said}"
         yield Finding(name, "answers", "" if ready else trouble)
 
 

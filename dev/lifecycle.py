@@ -1,9 +1,11 @@
 """Start and stop the whole platform in order, and say how it goes."""
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from dev import environment, local_secrets, ports, processes, supervision
 from dev.backing import external_backing, local_backing
@@ -21,6 +23,7 @@ from dev.supervision import Supervisor
 
 READY_SECONDS = 120.0
 STOP_SECONDS = 30.0
+LAST_LINES = 40
 FAILED_STATES = ("BACKOFF", "EXITED", "FATAL")
 Say = Callable[[str, str], None]
 
@@ -94,7 +97,7 @@ class Start:
                 stderr=subprocess.STDOUT,
             ).returncode
         if code:
-            raise PartError(f"the migrations failed: {last_line(log)} (log: {log})")
+            raise PartError(f"the migrations failed: {last_words(log)} (log: {log})")
         self._say("migrations", f"{time.monotonic() - started:.1f} s")
 
     def _wait(self, programs: Sequence[Program]) -> None:
@@ -115,25 +118,26 @@ class Start:
         for name in waiting:
             if states[name].state in FAILED_STATES:
                 log = self._setup.state.logs / f"{name}.log"
-                raise PartError(f"{name} ended at start: {last_line(log)} (log: {log})")
+                raise PartError(f"{name} ended at start: {last_words(log)} (log: {log})")
 
     def _late(self, waiting: dict[str, Program]) -> str:
         name = next(iter(waiting))
         log = self._setup.state.logs / f"{name}.log"
         return (
             f"{', '.join(waiting)} did not become ready in {READY_SECONDS:.0f} s; "
-            f"{name} said last: {last_line(log)} (log: {log})"
+            f"{name} said last: {last_words(log)} (log: {log})"
         )
 
 
-def last_line(log: "os.PathLike[str]") -> str:
-    """The last line of a log that says something."""
+def last_words(log: Path) -> str:
+    """What a log says of its process's end: the last line about an error, else the last line."""
     try:
-        with open(log, errors="replace") as file:
-            lines = [line.strip() for line in file if line.strip()]
+        lines = log.read_text(errors="replace").splitlines()[-LAST_LINES:]
     except OSError:
-        lines = []
-    return lines[-1][:300] if lines else "nothing"
+        return "nothing"
+    said = [line.strip() for line in lines if re.search(r"\w", line)]
+    errors = [line for line in said if re.search(r"\b\w*(error|exception)\b", line, re.IGNORECASE)]
+    return [*said, *errors][-1][:300] if said else "nothing"
 
 
 def stop(state: State) -> bool:

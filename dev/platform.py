@@ -11,12 +11,12 @@ from dev.parts.caddy import caddy
 from dev.parts.program import LOOPBACK, Program, answers_http
 from dev.parts.triton import TritonPorts, is_ready
 from dev.ports import Ports
-from dev.state import State
+from dev.state import ROOT, State
 
 SERVICES = ("user", "payment", "generation", "gallery", "model")
 WORKER_CONCURRENCY = 4
 WORKER_STOP_SECONDS = 25
-# Order matters: later histories build on earlier ones.
+# Order matters: later histories build on earlier ones. A service without tables has none.
 MIGRATION_OWNERS = (
     "libs.db",
     "libs.jobs",
@@ -24,7 +24,6 @@ MIGRATION_OWNERS = (
     "libs.tiers",
     "libs.credits",
     "services.user",
-    "services.payment",
     "services.model",
     "services.gallery",
     "services.generation",
@@ -95,13 +94,13 @@ def service(setup: Setup, name: str) -> Program:
     )
 
 
-def background(setup: Setup, name: str, stop_seconds: int) -> Program:
+def background(setup: Setup, name: str, stop_seconds: int, **own: str) -> Program:
     """The worker or the relay: health and metrics on a port, no API."""
     port = setup.ports[name]
     return Program(
         name=name,
         argv=[setup.python, "-m", f"services.generation.{name}"],
-        env=_settings_of(setup, name, EASEL_METRICS_PORT=str(port)),
+        env=_settings_of(setup, name, EASEL_METRICS_PORT=str(port), **own),
         ports=[port],
         ready=lambda: answers_http(f"http://{LOOPBACK}:{port}/healthz"),
         stop_seconds=stop_seconds,
@@ -138,8 +137,9 @@ def front_programs(setup: Setup) -> Sequence[Program]:
 
 def background_programs(setup: Setup) -> Sequence[Program]:
     """What reads the tables from its first moment: worker and relay."""
+    key = setup.secrets["triton_control_key"]
     return (
-        background(setup, "worker", WORKER_STOP_SECONDS),
+        background(setup, "worker", WORKER_STOP_SECONDS, EASEL_TRITON_CONTROL_KEY=key),
         background(setup, "relay", 10),
     )
 
@@ -152,4 +152,9 @@ def preparation(setup: Setup) -> tuple[list[str], dict[str, str]]:
         "EASEL_ADMIN_DATABASE_URL": setup.backing.admin_database_url,
         "EASEL_ROLE_PASSWORDS": json.dumps(passwords),
     }
-    return [setup.python, "-m", "dev.prepare", *MIGRATION_OWNERS], settings
+    owners = [name for name in MIGRATION_OWNERS if _has_migrations(name)]
+    return [setup.python, "-m", "dev.prepare", *owners], settings
+
+
+def _has_migrations(owner: str) -> bool:
+    return (ROOT.joinpath(*owner.split(".")) / "migrations").is_dir()

@@ -78,6 +78,17 @@ def marked(mark: str) -> list[int]:
     return found
 
 
+def lives(pid: int) -> bool:
+    """Whether the process runs; one that ended and was not yet fetched by its parent does not."""
+    try:
+        os.kill(pid, 0)
+        return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return not (PROC / "self").exists()
+
+
 def kill(pids: Iterable[int]) -> None:
     """End processes at once."""
     for pid in pids:

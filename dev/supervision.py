@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 from xmlrpc.client import Fault, ServerProxy, Transport
 
+from dev import processes
 from dev.parts.program import POLL_SECONDS, PartError, Program
-from dev.processes import MARK_VARIABLE
 from dev.state import ROOT, State
 
 # Restarts wait 1, 2, 3, ... seconds: about three minutes of tries before a part is given up.
@@ -92,7 +92,7 @@ class Supervisor:
         pid = self.pid()
         self._rpc.shutdown()
         deadline = time.monotonic() + START_SECONDS
-        while _lives(pid) and time.monotonic() < deadline:
+        while processes.lives(pid) and time.monotonic() < deadline:
             # It looks around once a second, and at once when it is called.
             with contextlib.suppress(OSError, http.client.HTTPException, Fault):
                 self._rpc.getState()
@@ -106,14 +106,6 @@ def _ignored(code: int) -> Any:
     except Fault as fault:
         if fault.faultCode != code:
             raise PartError(f"the process manager refused: {fault.faultString}") from None
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def connect(state: State) -> Supervisor | None:
@@ -149,7 +141,7 @@ def launch(state: State, python: str, programs: Sequence[Program]) -> Supervisor
 def _environment(state: State) -> Mapping[str, str]:
     """What every process inherits: nothing that configures another Easel."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("EASEL_")}
-    return {**own, MARK_VARIABLE: state.mark}
+    return {**own, processes.MARK_VARIABLE: state.mark}
 
 
 def render(state: State, programs: Sequence[Program]) -> str:
