@@ -40,12 +40,14 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def assemble(codec: Any, words: CLIPTokenizer, model: diffusion.Denoiser) -> dict[str, Any]:
     """Name the trained parts as the standard pipeline does; the scheduler is Euler's."""
-    scheduler = EulerDiscreteScheduler(
+    scheduler: Any = EulerDiscreteScheduler(
         **diffusion.BETAS,
         prediction_type="v_prediction",
         timestep_spacing="trailing",
         steps_offset=1,
     )
+    # For the schedulers that are made from this configuration: DDIM would clip the latents.
+    scheduler.register_to_config(clip_sample=False, skip_prk_steps=True)
     return {
         "vae": codec,
         "text_encoder": model.text_encoder,
@@ -60,10 +62,13 @@ def assemble(codec: Any, words: CLIPTokenizer, model: diffusion.Denoiser) -> dic
 def export(parts: dict[str, Any], folder: pathlib.Path) -> None:
     """Write the pipeline with float16 weights, leaving the caller's weights as they are."""
     halved = {name: copy.deepcopy(parts[name]).half() for name in ("vae", "text_encoder", "unet")}
+    backend = parts["tokenizer"].backend_tokenizer
+    backend.no_padding()
+    backend.no_truncation()
     pipeline: Any = StableDiffusionPipeline(**{**parts, **halved}, requires_safety_checker=False)
     pipeline.save_pretrained(folder)
     # Beside tokenizer.json the two files that readers of CLIP's older layout expect.
-    parts["tokenizer"].backend_tokenizer.model.save(str(folder / "tokenizer"))
+    backend.model.save(str(folder / "tokenizer"))
 
 
 def run(options: argparse.Namespace) -> None:
