@@ -22,6 +22,7 @@ def build_engine(url: str, *, application: str, pool_size: int = 5) -> AsyncEngi
         max_overflow=2 * pool_size,
         pool_timeout=10,
         pool_pre_ping=True,
+        hide_parameters=True,  # errors are logged; people's values are not
         connect_args={
             "timeout": 5,
             "server_settings": {

@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, StringConstraints
 
 LINE_BREAKS = "\n\r\t"
+MAX_NAME_LENGTH = 80
 
 
 def refuse_control_characters(text: str) -> str:
@@ -18,3 +19,9 @@ def refuse_control_characters(text: str) -> str:
 
 
 PlainText = Annotated[str, AfterValidator(refuse_control_characters)]
+# the constraints come first: what is refused or counted is the text without the spaces around it
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_NAME_LENGTH),
+    AfterValidator(refuse_control_characters),
+]

@@ -1,16 +1,12 @@
 """Requests and answers of the gallery API."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict
 
-from libs.web.text_fields import PlainText
-
-BoardName = Annotated[
-    PlainText, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)
-]
+from libs.web.text_fields import Name
 
 
 class ImageAnswer(BaseModel):
@@ -47,7 +43,7 @@ class BoardRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "Fruit"}]})
 
-    name: BoardName
+    name: Name
 
 
 class BoardAnswer(BaseModel):

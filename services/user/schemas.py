@@ -10,20 +10,17 @@ from pydantic import (
     ConfigDict,
     EmailStr,
     Field,
-    SecretStr,
-    StringConstraints,
+    Secret,
 )
 from pydantic.config import JsonDict
 
 from libs.tiers.catalogue import Base, Pool, TierName
-from libs.web.text_fields import PlainText
+from libs.web.text_fields import Name
 
 MAX_PASSWORD_LENGTH = 128
 Email = Annotated[EmailStr, AfterValidator(str.lower)]  # one mailbox, one account
-NewPassword = Annotated[SecretStr, Field(min_length=10, max_length=MAX_PASSWORD_LENGTH)]
-DisplayName = Annotated[
-    PlainText, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)
-]
+NewPassword = Secret[Annotated[str, Field(min_length=10, max_length=MAX_PASSWORD_LENGTH)]]
+GivenPassword = Secret[Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH)]]
 EXAMPLE_CREDENTIALS: JsonDict = {"email": "ada@example.com", "password": "correct horse battery"}
 
 
@@ -37,7 +34,7 @@ class Registration(BaseModel):
 
     email: Email
     password: NewPassword
-    display_name: DisplayName
+    display_name: Name
 
 
 class Credentials(BaseModel):
@@ -46,7 +43,7 @@ class Credentials(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE_CREDENTIALS]})
 
     email: Email
-    password: SecretStr = Field(min_length=1, max_length=MAX_PASSWORD_LENGTH)
+    password: GivenPassword
 
 
 class RefreshRequest(BaseModel):
@@ -97,7 +94,7 @@ class ProfileChange(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"display_name": "Ada L."}]}
     )
 
-    display_name: DisplayName
+    display_name: Name
 
 
 class Limits(BaseModel):

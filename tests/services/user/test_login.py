@@ -1,0 +1,88 @@
+"""Login: right, wrong and unknown; stale hashes; the published keys."""
+
+import time
+from collections.abc import Callable
+
+import httpx
+import jwt
+from argon2 import PasswordHasher
+from sqlalchemy import text
+
+from libs.db.engine import Sessions
+from tests.services.callers import named_fields, problem_of
+from tests.services.user.accounts import ADA, AUTH, CREDENTIALS, ME, as_user, log_in, register
+
+SessionsOf = Callable[[str], Sessions]
+WRONG = {**CREDENTIALS, "password": "wrong horse battery"}
+UNKNOWN = {**CREDENTIALS, "email": "nobody@example.com"}
+
+
+async def test_the_right_password_opens_a_session_of_its_own(api: httpx.AsyncClient) -> None:
+    registered = await register(api)
+    first, second = await log_in(api), await log_in(api)
+    me = await as_user(api, {**registered, **first}).get(ME)
+    assert me.json() == registered["user"]
+    decode = {"options": {"verify_signature": False}}
+    sessions = {jwt.decode(t["access_token"], **decode)["sid"] for t in (first, second)}
+    assert len(sessions) == 2
+
+
+async def test_wrong_and_unknown_are_answered_alike(api: httpx.AsyncClient) -> None:
+    await register(api)
+    wrong = await api.post(f"{AUTH}/login", json=WRONG)
+    unknown = await api.post(f"{AUTH}/login", json=UNKNOWN)
+    assert problem_of(wrong) == problem_of(unknown) == (401, "invalid-credentials")
+    bodies = [answer.json() for answer in (wrong, unknown)]
+    assert all(body.pop("request_id") for body in bodies)
+    assert bodies[0] == bodies[1]
+
+
+async def test_an_unknown_address_costs_the_work_of_a_wrong_password(
+    api: httpx.AsyncClient,
+) -> None:
+    await register(api)
+
+    async def seconds(credentials: dict[str, str]) -> float:
+        started = time.perf_counter()
+        await api.post(f"{AUTH}/login", json=credentials)
+        return time.perf_counter() - started
+
+    pairs = [(await seconds(WRONG), await seconds(UNKNOWN)) for _ in range(8)]
+    wrong, unknown = (min(times) for times in zip(*pairs, strict=True))
+    # without the hash of nobody an unknown address answers in a tenth of the time
+    assert 0.5 < unknown / wrong < 2
+
+
+async def test_a_weak_hash_is_replaced_at_login(
+    api: httpx.AsyncClient, sessions: SessionsOf
+) -> None:
+    await register(api)
+    weak = PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1).hash(ADA["password"])
+    kept = text("SELECT password_hash FROM identity.users")
+    async with sessions("admin").begin() as session:
+        change = text("UPDATE identity.users SET password_hash = :weak")
+        await session.execute(change, {"weak": weak})
+    await log_in(api)
+    async with sessions("admin")() as session:
+        assert "m=19456,t=2" in str(await session.scalar(kept))
+    await log_in(api)
+
+
+async def test_a_bad_field_is_named(api: httpx.AsyncClient) -> None:
+    answer = await api.post(f"{AUTH}/login", json={"email": "x", "password": ""})
+    assert named_fields(answer) == ["body.email", "body.password"]
+
+
+async def test_the_published_key_verifies_tokens_and_holds_no_secret(
+    api: httpx.AsyncClient,
+) -> None:
+    registered = await register(api)
+    answer = await api.get(f"{AUTH}/.well-known/jwks.json")
+    assert answer.headers["cache-control"] == "public, max-age=300"
+    (key,) = answer.json()["keys"]
+    assert "d" not in key and key["use"] == "sig"
+    claims = jwt.decode(
+        registered["access_token"], jwt.PyJWK(key), audience="easel-api", issuer="easel"
+    )
+    assert claims["sub"] == registered["user"]["id"]
+    assert claims["exp"] - claims["iat"] == 900
