@@ -27,7 +27,6 @@ def s3(
             *("--config", "/dev/null"),
             # Objects are read from the folder itself: no second copy in a cache.
             *("--vfs-cache-mode", "off"),
-            *("--dir-cache-time", "0s"),
         ],
         env={"S3_KEY_PAIR": f"{access_key_id},{secret_access_key}"},
         ports=[port],
