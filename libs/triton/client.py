@@ -13,7 +13,9 @@ from tritonclient.utils import InferenceServerException
 from libs.triton.contract import MODEL, Done, GenerationRequest, Progress, Started, parse_event
 from libs.triton.errors import (
     EngineStalled,
+    EngineUnhealthy,
     GenerationFailed,
+    InvalidGeneration,
     ServerUnavailable,
     TritonError,
     classify,
@@ -22,20 +24,32 @@ from libs.triton.errors import (
 # Without it a stream's errors are texts without a status.
 STATUS_HEADERS = {"triton_grpc_error": "true"}
 CONTROL_HEADER = "triton-grpc-protocol-easel-control"
+READY_SECONDS = 5.0
+NOTHING = "{}"
 
 
 class TritonClient:
     """A client of the model `diffusion`. Nothing is connected before the first call.
 
-    `url` is host:port of Triton's gRPC endpoint; `control_key` lets it load the model anew.
-    A generation without an event for `idle_seconds` counts as stalled. Belongs to one event loop.
+    `url` is host:port of Triton's gRPC endpoint; `control_key` lets it load the model anew. After
+    `quiet_seconds` without an event a generation asks whether the engine lives, and gives up when
+    that is not answered in `stall_seconds` either. Belongs to one event loop.
     """
 
-    def __init__(self, url: str, *, control_key: str = "", idle_seconds: float = 60.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        control_key: str = "",
+        quiet_seconds: float = 5.0,
+        stall_seconds: float = 60.0,
+    ) -> None:
         self._url = url
         self._control_headers = {CONTROL_HEADER: control_key} if control_key else {}
-        self._idle_seconds = idle_seconds
+        self._quiet_seconds = quiet_seconds
+        self._stall_seconds = stall_seconds
         self._connection: aio.InferenceServerClient | None = None
+        self._reloading = asyncio.Lock()
 
     async def generate(
         self, request: GenerationRequest, request_id: str = ""
@@ -44,34 +58,64 @@ class TritonClient:
 
         Raises a TritonError: see libs.triton.errors for which one may be tried again.
         """
-        stream = self._connect().stream_infer(
-            _single_request(request, request_id), headers=STATUS_HEADERS
-        )
+        stream = self._stream(request.model_dump_json(), request_id)
+        is_open = True
         try:
-            while True:
+            while is_open:
                 event = await self._next_event(stream)
+                is_open = not isinstance(event, Done)
                 yield event
-                if isinstance(event, Done):
-                    return
+        except grpc.aio.AioRpcError as failure:
+            is_open = False
+            raise classify(failure.code(), failure.details() or "") from failure
         finally:
-            stream.cancel()
+            if is_open:
+                stream.cancel()
 
     async def is_ready(self) -> bool:
         """Whether the server answers and says that the model is loaded.
 
-        An engine whose process died still counts as ready: Triton notices at the next request.
+        That holds for an engine whose process died, too: Triton notices at the next request.
         """
         try:
-            return bool(await self._connect().is_model_ready(MODEL, client_timeout=5))
+            ready = await self._connect().is_model_ready(MODEL, client_timeout=READY_SECONDS)
         except InferenceServerException:
             return False
+        return bool(ready)
 
-    async def reload(self) -> None:
-        """Load the model anew, which restarts an engine that died. Raises TritonError."""
+    async def is_alive(self) -> bool:
+        """Whether the engine's process is there; asked by a request for nothing, which it refuses.
+
+        Raises EngineStalled when it does not answer, or what else keeps the answer away.
+        """
+        stream = self._stream(NOTHING, "")
         try:
-            await self._connect().load_model(MODEL, headers=self._control_headers)
-        except InferenceServerException as error:
-            raise _classified(error) from error
+            async with asyncio.timeout(self._stall_seconds):
+                await anext(stream)
+        except grpc.aio.AioRpcError as failure:
+            error = classify(failure.code(), failure.details() or "")
+            if isinstance(error, InvalidGeneration | EngineUnhealthy):
+                return isinstance(error, InvalidGeneration)
+            raise error from failure
+        except TimeoutError:
+            raise EngineStalled(f"no answer in {self._stall_seconds:g} s") from None
+        raise GenerationFailed("the engine took a request for nothing")
+
+    async def reload(self) -> bool:
+        """Load the model anew if the engine's process died; whether that was needed.
+
+        Needs the control key. Raises TritonError when the model cannot be loaded.
+        """
+        async with self._reloading:
+            if await self.is_alive():
+                return False
+            # Triton takes a load of a loaded model for a wish that is fulfilled.
+            try:
+                await self._connect().unload_model(MODEL, headers=self._control_headers)
+                await self._connect().load_model(MODEL, headers=self._control_headers)
+            except InferenceServerException as error:
+                raise _classified(error) from error
+            return True
 
     async def close(self) -> None:
         """Give the connection back."""
@@ -84,26 +128,30 @@ class TritonClient:
             self._connection = aio.InferenceServerClient(self._url)
         return self._connection
 
+    def _stream(self, text: str, request_id: str) -> Any:
+        requests = _single_request(text, request_id)
+        return self._connect().stream_infer(requests, headers=STATUS_HEADERS)
+
     async def _next_event(self, stream: Any) -> Started | Progress | Done:
+        # Not a timeout around it: cancelling the read would cancel the request.
+        reading = asyncio.ensure_future(anext(stream))
         try:
-            async with asyncio.timeout(self._idle_seconds):
-                result, error = await anext(stream)
+            while not (await asyncio.wait({reading}, timeout=self._quiet_seconds))[0]:
+                if not await self.is_alive():
+                    raise EngineUnhealthy("the engine died during the generation")
+            result, error = reading.result()
         except StopAsyncIteration:
             raise ServerUnavailable("the stream ended without a picture") from None
-        except TimeoutError:
-            raise EngineStalled(f"no event for {self._idle_seconds:g} s") from None
-        except grpc.aio.AioRpcError as failure:
-            raise classify(failure.code(), failure.details() or "") from failure
+        finally:
+            reading.cancel()
         if error is not None:
             raise _classified(error)
         return _read_event(result)
 
 
-async def _single_request(
-    request: GenerationRequest, request_id: str
-) -> AsyncIterator[dict[str, Any]]:
+async def _single_request(text: str, request_id: str) -> AsyncIterator[dict[str, Any]]:
     tensor = aio.InferInput("REQUEST", [1], "BYTES")
-    tensor.set_data_from_numpy(np.array([request.model_dump_json().encode()], dtype=np.object_))
+    tensor.set_data_from_numpy(np.array([text.encode()], dtype=np.object_))
     yield {"model_name": MODEL, "inputs": [tensor], "request_id": request_id}
 
 

@@ -4,6 +4,8 @@ import grpc
 
 NOT_HEALTHY = "not healthy"
 BUSY = "busy"
+RESTRICTED = "restricted"
+NOT_LOADED = ("no available versions", "is not found")
 
 
 class TritonError(Exception):
@@ -43,7 +45,11 @@ class EngineUnhealthy(Retryable):
 
 
 class EngineStalled(Retryable):
-    """No event came within the idle time."""
+    """The engine answers nothing at all."""
+
+
+class ControlRefused(TritonError):
+    """Loading models needs the control key of this server."""
 
 
 def classify(code: grpc.StatusCode, text: str) -> TritonError:
@@ -51,11 +57,14 @@ def classify(code: grpc.StatusCode, text: str) -> TritonError:
     message = f"{code.name}: {text}"
     if NOT_HEALTHY in text:
         return EngineUnhealthy(message)
+    if any(words in text for words in NOT_LOADED):
+        return ServerDraining(message)
+    if RESTRICTED in text:
+        return ControlRefused(message)
     if code is grpc.StatusCode.UNAVAILABLE:
         return EngineBusy(message) if text.startswith(BUSY) else ServerUnavailable(message)
     by_code: dict[grpc.StatusCode, type[TritonError]] = {
         grpc.StatusCode.INVALID_ARGUMENT: InvalidGeneration,
-        grpc.StatusCode.NOT_FOUND: ServerDraining,
         grpc.StatusCode.CANCELLED: GenerationCancelled,
         grpc.StatusCode.DEADLINE_EXCEEDED: EngineStalled,
     }
