@@ -1,12 +1,23 @@
 """Requests and answers of the gallery API."""
 
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
 
 from libs.web.text_fields import Name
+
+
+def to_utc(moment: datetime) -> datetime:
+    """The same moment in UTC. Raises ValueError where the calendar does not reach."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must lie between the years 1 and 9999 in UTC") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(to_utc)]
 
 
 class ImageAnswer(BaseModel):

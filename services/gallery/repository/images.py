@@ -43,14 +43,18 @@ async def list_images(
 
 def narrow(query: Select[Image], wanted: ImageFilter) -> Select[Image]:
     """The query with every condition of the filter that is given."""
-    on_board = select(BoardImage.image_id).where(BoardImage.board_id == wanted.board_id)
-    words = func.websearch_to_tsquery("pg_catalog.simple", wanted.q)
-    conditions = (
-        (wanted.board_id, Image.id.in_(on_board)),
-        (wanted.q, Image.search.bool_op("@@")(words)),
-        (wanted.model, Image.model == wanted.model),
-        (wanted.starred, Image.starred == wanted.starred),
-        (wanted.created_from, Image.created_at >= wanted.created_from),
-        (wanted.created_to, Image.created_at < wanted.created_to),
-    )
-    return query.where(*(condition for given, condition in conditions if given is not None))
+    if wanted.board_id is not None:
+        on_board = select(BoardImage.image_id).where(BoardImage.board_id == wanted.board_id)
+        query = query.where(Image.id.in_(on_board))
+    if wanted.q is not None:
+        words = func.websearch_to_tsquery("pg_catalog.simple", wanted.q)
+        query = query.where(Image.search.bool_op("@@")(words))
+    if wanted.model is not None:
+        query = query.where(Image.model == wanted.model)
+    if wanted.starred is not None:
+        query = query.where(Image.starred == wanted.starred)
+    if wanted.created_from is not None:
+        query = query.where(Image.created_at >= wanted.created_from)
+    if wanted.created_to is not None:
+        query = query.where(Image.created_at < wanted.created_to)
+    return query

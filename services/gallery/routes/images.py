@@ -4,7 +4,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import AwareDatetime
 
 from libs.auth.dependencies import TenantSession
 from libs.kernel.clock import utc_now
@@ -15,7 +14,7 @@ from libs.web.pagination import Page, PageQuery
 from libs.web.text_fields import PlainText
 from services.gallery.problems import ImageNotFound
 from services.gallery.repository.images import ImageFilter
-from services.gallery.schemas import ImageAnswer, ImageChange
+from services.gallery.schemas import ImageAnswer, ImageChange, Moment
 from services.gallery.service import images
 
 router = APIRouter(prefix="/api/v1/images", tags=["images"])
@@ -36,14 +35,12 @@ def image_filter(
     q: Annotated[
         PlainText | None, Query(max_length=200, description="Words of the prompt, as a web search")
     ] = None,
-    model: Annotated[str | None, Query(max_length=100, description="Only of this model")] = None,
+    model: Annotated[PlainText | None, Query(max_length=100, description="Of this model")] = None,
     starred: Annotated[bool | None, Query(description="Only starred ones, or only others")] = None,
     created_from: Annotated[
-        AwareDatetime | None, Query(alias="from", description="Made then or later")
+        Moment | None, Query(alias="from", description="Made then or later")
     ] = None,
-    created_to: Annotated[
-        AwareDatetime | None, Query(alias="to", description="Made before")
-    ] = None,
+    created_to: Annotated[Moment | None, Query(alias="to", description="Made before")] = None,
 ) -> ImageFilter:
     """FastAPI dependency for the filters of the list."""
     return ImageFilter(board_id, q, model, starred, created_from, created_to)
