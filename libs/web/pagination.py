@@ -14,6 +14,7 @@ from libs.kernel.problems import ValidationFailed
 Item = TypeVar("Item")
 Row = TypeVar("Row")
 MAX_PAGE_SIZE = 100
+MAX_ROW_NUMBER = 2**63 - 1  # a bigint
 
 
 class Page(BaseModel, Generic[Item]):
@@ -40,10 +41,28 @@ def decode_cursor(cursor: str) -> UUID:
     try:
         return UUID(bytes=base64.urlsafe_b64decode(cursor + "=="))
     except (ValueError, binascii.Error):
-        message = "not a cursor that this service gave out"
-        raise ValidationFailed(
-            f"query.cursor: {message}", errors=[{"field": "query.cursor", "message": message}]
-        ) from None
+        raise unknown_cursor() from None
+
+
+def unknown_cursor() -> ValidationFailed:
+    """The refusal of a cursor that another list, or nobody, gave out."""
+    message = "not a cursor that this list gave out"
+    errors = [{"field": "query.cursor", "message": message}]
+    return ValidationFailed(f"query.cursor: {message}", errors=errors)
+
+
+def cursor_of_number(number: int) -> UUID:
+    """The place in a list of rows that are counted by a bigint instead of named by a UUID."""
+    return UUID(int=number)
+
+
+def number_before(page: PageRequest) -> int | None:
+    """The row number in a page's cursor. Raises ValidationFailed for the cursor of a UUID list."""
+    if page.before is None:
+        return None
+    if page.before.int > MAX_ROW_NUMBER:
+        raise unknown_cursor()
+    return page.before.int
 
 
 def page_request(

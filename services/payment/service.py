@@ -1,7 +1,6 @@
 """The verbs of payment: plans, balance, transactions."""
 
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -9,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from libs.auth.principals import Principal
 from libs.credits.pricing import format_credits
 from libs.tiers.catalogue import load_catalogue
-from libs.web.pagination import Page, PageRequest, make_page
+from libs.web.pagination import Page, PageRequest, cursor_of_number, make_page, number_before
 from services.payment import repository
 from services.payment.movements import captured_by, change_of_available
 from services.payment.schemas import (
@@ -58,11 +57,10 @@ async def list_transactions(
     session: AsyncSession, principal: Principal, page: PageRequest
 ) -> Page[TransactionAnswer]:
     """Every movement of the caller's credits, newest first."""
-    before = page.before.int if page.before else None
     rows = await repository.list_transfers(
-        session, principal.user_id, limit=page.limit, before=before
+        session, principal.user_id, limit=page.limit, before=number_before(page)
     )
-    return make_page(rows, page.limit, show_transfer, lambda row: UUID(int=row.id))
+    return make_page(rows, page.limit, show_transfer, lambda row: cursor_of_number(row.id))
 
 
 def show_transfer(transfer: Row[Any]) -> TransactionAnswer:

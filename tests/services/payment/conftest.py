@@ -1,0 +1,40 @@
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from libs.testkit.postgres import Database
+from libs.testkit.tokens import TokenIssuer
+from services.payment.app import build_app
+from services.payment.settings import PaymentSettings
+from tests.services.callers import Caller, new_caller
+
+
+@pytest.fixture
+async def api(database: Database, issuer: TokenIssuer) -> AsyncIterator[httpx.AsyncClient]:
+    """The payment service on real PostgreSQL."""
+    app = build_app(
+        PaymentSettings(
+            port=0,
+            database_url=database.url("payment"),
+            jwks_url="http://issuer",
+            environment="test",
+        )
+    )
+    app.state.token_verifier = issuer.verifier()
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://pay") as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def ada(api: httpx.AsyncClient, issuer: TokenIssuer) -> Caller:
+    return new_caller(api, issuer)
+
+
+@pytest.fixture
+def eve(api: httpx.AsyncClient, issuer: TokenIssuer) -> Caller:
+    """Somebody else."""
+    return new_caller(api, issuer)
