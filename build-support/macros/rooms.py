@@ -164,11 +164,12 @@ def local_platform(data=()):
 
 
 def fixtures(*dependencies):
-    """The fixtures of all tests below: a `conftest.py` that names its plugins as text."""
+    """What all tests below share: this folder's own modules, and plugins that a `conftest.py` names
+    as text, where no import shows them."""
     __dependents_rules__(("*", "//tests/**", "!*"))
     python_test_utils(
         name="fixtures",
-        sources=["conftest.py"],
+        sources=["*.py", "!test_*.py"],
         resolve="services",
         dependencies=list(dependencies),
     )
@@ -178,7 +179,8 @@ def tests(servers=(), platform=(), resolve="services", timeout=60, data=(), depe
     """The tests of one room and what they share (`conftest.py`, modules without `test_`).
 
     `servers`: files whose tests start real parts; one pytest process runs them all, so that the
-    parts start once. `platform`: files that need Triton or the whole local platform.
+    parts start once. `platform`: files that need Triton or the whole local platform; what these
+    start reads the repository's files, so such a room depends on `//:tree` or `//:triton`.
     """
     __dependents_rules__(("*", "//tests/**", "!*"))
     needs = list(dependencies)
@@ -201,7 +203,7 @@ def tests(servers=(), platform=(), resolve="services", timeout=60, data=(), depe
                 name=tag,
                 sources=list(paths),
                 tags=[tag],
-                timeout=max(timeout, 300),
+                timeout=max(timeout, 300 if tag == "servers" else 600),
                 batch_compatibility_tag="%s of %s" % (tag, build_file_dir()),
                 **common
             )

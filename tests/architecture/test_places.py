@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.architecture.source_tree import ROOMS, ROOT, files_below
 
 TOPS = (*ROOMS, "3rdparty", "build-support", "docs", "tools", ".ci", ".github")
+TOP_FILES = ("BUILD", "easel", "*.md", "*.toml", "*.yaml")
 # Spelled in pieces, so that this file does not name them.
 HOSTS = [
     ".".join(parts)
@@ -27,10 +28,8 @@ PLACE = re.compile(rf"(?<![\w.~$}}/-])/(?:{'|'.join(FOLDERS)})/[\w.-]*")
 
 
 def committed_texts() -> Iterator[tuple[Path, str]]:
-    tops = [path.relative_to(ROOT) for path in ROOT.iterdir() if path.is_file()]
+    tops = [path.relative_to(ROOT) for pattern in TOP_FILES for path in ROOT.glob(pattern)]
     for path in [*files_below(*TOPS), *tops]:
-        if path.name.startswith(".pants.rc"):
-            continue
         try:
             yield path, (ROOT / path).read_text()
         except UnicodeDecodeError:

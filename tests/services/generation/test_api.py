@@ -36,7 +36,7 @@ async def api(
     database: Database, redis_url: str, redis: Redis, issuer: TokenIssuer
 ) -> AsyncIterator[httpx.AsyncClient]:
     """The generation service beside a real model service."""
-    shared = {"port": 0, "jwks_url": "http://issuer", "environment": "test"}
+    shared: dict[str, Any] = {"port": 0, "jwks_url": "http://issuer", "environment": "test"}
     models = build_model_app(ModelSettings(database_url=database.url("model"), **shared))
     app = build_app(
         GenerationSettings(
