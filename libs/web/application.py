@@ -12,6 +12,7 @@ from libs.web.health import Check, health_routes
 from libs.web.problem_answers import install_problem_answers
 from libs.web.request_ids import RequestIds
 from libs.web.request_metrics import RequestMetrics
+from libs.web.request_spans import RequestSpans
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 LifespanIterator = AsyncIterator[None]
@@ -48,4 +49,5 @@ def build_application(
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestMetrics, service=service)
     app.add_middleware(RequestIds)
+    app.add_middleware(RequestSpans)
     return app

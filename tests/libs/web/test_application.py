@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel, Field
 
 from libs.kernel.problems import NotFound, RateLimited
+from libs.telemetry.tracing import configure_tracing, current_traceparent
 from libs.web.application import build_application
 from libs.web.body_limit import MAX_BODY_BYTES
 
@@ -37,6 +38,11 @@ async def limited() -> None:
 @router.get("/broken")
 async def broken() -> None:
     raise RuntimeError("postgresql://user:secret@host")
+
+
+@router.get("/trace")
+async def trace() -> str | None:
+    return current_traceparent()
 
 
 @asynccontextmanager
@@ -133,3 +139,11 @@ async def test_requests_are_counted_by_route(http: httpx.AsyncClient) -> None:
     await http.get("/missing")
     metrics = (await http.get("/metrics")).text
     assert 'route="/missing",service="test",status="404"' in metrics
+
+
+async def test_a_request_continues_its_callers_trace(http: httpx.AsyncClient) -> None:
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
+    configure_tracing("test")
+    answer = await http.get("/trace", headers=headers)
+    assert answer.json().split("-")[1] == trace_id
