@@ -1,0 +1,95 @@
+"""One row of one user in every table that has tenants."""
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+
+@dataclass(frozen=True)
+class Owned:
+    """The user, and the ids of what is theirs."""
+
+    user_id: UUID = field(default_factory=uuid4)
+    board_id: UUID = field(default_factory=uuid4)
+    image_id: UUID = field(default_factory=uuid4)
+    session_id: UUID = field(default_factory=uuid4)
+    other_id: UUID = field(default_factory=uuid4)
+
+    def values(self) -> dict[str, Any]:
+        return {
+            "user": self.user_id,
+            "board": self.board_id,
+            "image": self.image_id,
+            "session": self.session_id,
+            "id": self.other_id,
+        }
+
+
+# In an order that foreign keys allow. The casts let one set of values serve every statement.
+ONE_ROW_EACH = {
+    "identity.users": """
+        INSERT INTO identity.users (id, email, display_name, password_hash, created_at)
+        VALUES (:user, CAST(:user AS uuid) || '@example.com', 'Ada', '-', now())""",
+    "identity.sessions": """
+        INSERT INTO identity.sessions (id, user_id, created_at, refreshed_at)
+        VALUES (:session, :user, now(), now())""",
+    "identity.refresh_tokens": """
+        INSERT INTO identity.refresh_tokens
+            (token_hash, user_id, session_id, created_at, expires_at)
+        VALUES (sha256('x'), :user, :session, now(), now())""",
+    "credits.accounts": """
+        INSERT INTO credits.accounts (user_id, available) VALUES (:user, 5)""",
+    "credits.grants": """
+        INSERT INTO credits.grants (id, user_id, key, kind, amount, remaining)
+        VALUES (:id, :user, 'k', 'admin', 5, 5)""",
+    "credits.holds": """
+        INSERT INTO credits.holds (id, user_id, amount) VALUES (:id, :user, 5)""",
+    "credits.transfers": """
+        INSERT INTO credits.transfers (user_id, kind, debit, credit, amount, reference)
+        VALUES (:user, 'grant', 'grants', 'available', 5, :id)""",
+    "gallery.images": """
+        INSERT INTO gallery.images (id, user_id, job_id, object_key, thumbnail_key, format, width,
+            height, size_bytes, seed, model, prompt, negative_prompt, parameters, manifest,
+            created_at)
+        VALUES (:image, :user, :id, 'k', 't', 'png', 64, 64, 1, 7, 'demo', 'secret', '',
+            '{}', '{}', now())""",
+    "gallery.boards": """
+        INSERT INTO gallery.boards (id, user_id, name, created_at)
+        VALUES (:board, :user, 'Fruit', now())""",
+    "gallery.board_images": """
+        INSERT INTO gallery.board_images (user_id, board_id, image_id)
+        VALUES (:user, :board, :image)""",
+    "models.models": """
+        INSERT INTO models.models (id, user_id, slug, name, type, base, description,
+            default_width, default_height, default_steps, default_guidance)
+        VALUES (:id, :user, 'private', 'Private', 'lora', 'sd15', '', 512, 512, 20, 5)""",
+    "generation.jobs": """
+        INSERT INTO generation.jobs
+            (id, user_id, tier, pool, model, base, request, quoted_millicredits)
+        VALUES (:id, :user, 'free', 'standard', 'demo', 'demo', '{}', 1000)""",
+    "generation.user_clocks": """
+        INSERT INTO generation.user_clocks (pool, tier, user_id)
+        VALUES ('standard', 'free', :user)""",
+    "ops.entitlements": """
+        INSERT INTO ops.entitlements (user_id, tier) VALUES (:user, 'pro')""",
+    "ops.idempotency_keys": """
+        INSERT INTO ops.idempotency_keys
+            (user_id, operation, key, request_hash, status, headers, body)
+        VALUES (:user, 'o', 'k', 'h', 200, '{}', '{}')""",
+}
+
+
+def insertion(table: str, owned: Owned) -> tuple[TextClause, dict[str, Any]]:
+    """The statement that inserts the user's row into a table, and its values."""
+    statement = ONE_ROW_EACH[table]
+    used = {name: value for name, value in owned.values().items() if f":{name}" in statement}
+    return text(statement), used
+
+
+async def fill(session: AsyncSession, owned: Owned) -> None:
+    """Insert one row of the user into every tenant table."""
+    for table in ONE_ROW_EACH:
+        await session.execute(*insertion(table, owned))
