@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -9,6 +10,7 @@ from fastapi.routing import APIRoute
 
 from libs.web.body_limit import BodyLimit
 from libs.web.health import Check, health_routes
+from libs.web.openapi import describe
 from libs.web.problem_answers import install_problem_answers
 from libs.web.request_ids import RequestIds
 from libs.web.request_metrics import RequestMetrics
@@ -42,6 +44,7 @@ def build_application(
         separate_input_output_schemas=False,
         **extra,
     )
+    app.openapi = partial(describe, app)  # type: ignore[method-assign]
     install_problem_answers(app)
     app.include_router(health_routes(checks))
     for router in routers:

@@ -2,9 +2,15 @@
 
 from typing import Any
 
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ConfigDict
 
-from libs.kernel.problems import Problem
+from libs.kernel.problems import InternalError, Problem, ServiceUnavailable, ValidationFailed
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+PROBLEM_SCHEMA = "#/components/schemas/ProblemDocument"
+EVERYWHERE = (InternalError, ServiceUnavailable)
 
 
 class FieldError(BaseModel):
@@ -48,16 +54,47 @@ def problem_answers(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]
     answers: dict[int | str, dict[str, Any]] = {}
     for problem in problems:
         answer = answers.setdefault(
-            problem.status,
-            {
-                "model": ProblemDocument,
-                "description": "",
-                "content": {"application/problem+json": {"examples": {}}},
-            },
+            problem.status, {"description": "", "content": {PROBLEM_MEDIA_TYPE: {}}}
         )
-        answer["content"]["application/problem+json"]["examples"][problem.slug] = example_of(
-            problem
-        )
+        content = answer["content"][PROBLEM_MEDIA_TYPE]
+        content["schema"] = {"$ref": PROBLEM_SCHEMA}
+        content.setdefault("examples", {})[problem.slug] = example_of(problem)
         joined = (answer["description"], f"`{problem.slug}`: {problem.title}")
         answer["description"] = "; ".join(part for part in joined if part)
     return answers
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The application's OpenAPI document, with what the framework cannot know.
+
+    Adds the schema of problems, what every operation may answer, and takes out the framework's
+    own form of a 422, which this platform never answers.
+    """
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        problem = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(problem.pop("$defs"), ProblemDocument=problem)
+        for path in document.get("paths", {}).values():
+            for operation in path.values():
+                complete_answers(operation["responses"])
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def complete_answers(answers: dict[str, Any]) -> None:
+    """Add the problems of every operation to the answers of one."""
+    if "application/json" in answers.get("422", {}).get("content", {}):
+        del answers["422"]
+        answers.update(as_strings(problem_answers(ValidationFailed)))
+    for status, answer in as_strings(problem_answers(*EVERYWHERE)).items():
+        answers.setdefault(status, answer)
+
+
+def as_strings(answers: dict[int | str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Statuses as a finished document names them."""
+    return {str(status): answer for status, answer in answers.items()}
