@@ -14,7 +14,7 @@ tracer = get_tracer(__name__)
 def register_wake_up(celery: Celery, work: Callable[[], None]) -> None:
     """Bind the wake-up to what a worker process does when it is woken."""
 
-    def wake_up(task: Task[[], None]) -> None:
+    def wake_up(task: "Task[[], None]") -> None:
         parent = context_from({"traceparent": task.request.get("traceparent")})
         with tracer.start_as_current_span(WAKE_UP, context=parent, kind=SpanKind.CONSUMER):
             work()
