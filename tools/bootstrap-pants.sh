@@ -3,7 +3,8 @@
 # upstream `pants` launcher, and prints the path of its executable. Pants fetches its pex tool from a code hosting
 # site; here the same file is built from pex's wheel (byte-reproducible, checked by hash). What this machine needs
 # beyond pants.toml goes into the git-ignored .pants.rc.
-# Variables: PANTS_PYTHON (an interpreter of 3.7 to 3.9), PANTS_BOOTSTRAP_HOME, PIP_FIND_LINKS, SSL_CERT_FILE.
+# Variables: PANTS_PYTHON (an interpreter of 3.7 to 3.9), PANTS_BOOTSTRAP_HOME, SSL_CERT_FILE, and pip's
+# PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 version="$(sed -n 's/^pants_version *= *"\(.*\)"/\1/p' "$root/pants.toml")"
@@ -66,6 +67,15 @@ print(f"{system}_{machine}|{hashlib.sha256(data).hexdigest()}|{len(data)}")
 PYTHON
 }
 
+listed() { # pip separates by spaces and takes a bare folder; Pants wants quoted addresses
+  local separator="" place
+  for place in $1; do
+    case "$place" in /*) place="file://$place" ;; esac
+    printf '%s"%s"' "$separator" "$place"
+    separator=", "
+  done
+}
+
 write_pants_rc() {
   echo "# Written by tools/bootstrap-pants.sh for this machine; Pants reads it after pants.toml."
   echo "[GLOBAL]"
@@ -73,10 +83,13 @@ write_pants_rc() {
   echo "[pex-cli]"
   echo "url_template = \"file://$home/pex-cli/{version}/pex\""
   echo "known_versions = [\"v$pex_version|$facts\"]"
-  if [ -n "${PIP_FIND_LINKS:-}" ]; then
-    echo "[python-repos]"
-    echo "find_links = [\"file://${PIP_FIND_LINKS#file://}\"]"
+  echo "[python-repos]"
+  if [ -n "${PIP_INDEX_URL:-}" ]; then
+    echo "indexes = [$(listed "$PIP_INDEX_URL ${PIP_EXTRA_INDEX_URL:-}")]"
+  elif [ -n "${PIP_EXTRA_INDEX_URL:-}" ]; then
+    echo "indexes.add = [$(listed "$PIP_EXTRA_INDEX_URL")]"
   fi
+  [ -z "${PIP_FIND_LINKS:-}" ] || echo "find_links = [$(listed "$PIP_FIND_LINKS")]"
   if ! docker version >/dev/null 2>&1; then
     echo "[filter]" # without a Docker engine `pants package ::` skips the images
     echo "target_type = [\"-docker_image\"]"
