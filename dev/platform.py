@@ -11,6 +11,7 @@ from dev.parts.caddy import caddy
 from dev.parts.program import LOOPBACK, Program, answers_http
 from dev.parts.triton import TritonPorts, is_ready
 from dev.ports import Ports
+from dev.run_triton import EXIT_SECONDS
 from dev.state import ROOT, State
 
 SERVICES = ("user", "payment", "generation", "gallery", "model")
@@ -124,7 +125,7 @@ def triton(setup: Setup) -> Program:
         },
         ports=ports,
         ready=lambda: is_ready(TritonPorts(*ports)),
-        stop_seconds=12,
+        stop_seconds=EXIT_SECONDS + 1,
     )
 
 

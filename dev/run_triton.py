@@ -14,6 +14,9 @@ from pathlib import Path
 from dev.parts import triton
 from dev.state import ROOT
 
+# The worker has ended before it is stopped: nothing is in flight.
+EXIT_SECONDS = 3
+
 
 def place_of(settings: Mapping[str, str]) -> triton.TritonPlace:
     """Where this Triton runs."""
@@ -33,7 +36,7 @@ def main() -> None:
     try:
         install = triton.find_triton(Path(os.environ["EASEL_INFERENCE_PYTHON"]))
         triton.clear_leftovers(place)
-        command = triton.command(install, place, exit_timeout_seconds=10)
+        command = triton.command(install, place, exit_timeout_seconds=EXIT_SECONDS)
         variables = {**os.environ, **triton.environment(install, place)}
     except triton.MissingPart as missing:
         sys.exit(f"triton: {missing}")

@@ -39,12 +39,15 @@ def build_application(
         title=f"Easel {service}",
         description=description,
         version="1",
+        # The documentation page asks for this address: it is the same behind the gateway.
+        openapi_url=f"/openapi/{service}.json",
         lifespan=lifespan,
         generate_unique_id_function=operation_id,
         separate_input_output_schemas=False,
         **extra,
     )
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
+    app.add_api_route("/openapi.json", app.openapi, include_in_schema=False)
     install_problem_answers(app)
     app.include_router(health_routes(checks))
     for router in routers:
