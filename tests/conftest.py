@@ -5,4 +5,5 @@ pytest_plugins = [
     "libs.testkit.redis",
     "libs.testkit.s3",
     "libs.testkit.tokens",
+    "libs.testkit.triton",
 ]

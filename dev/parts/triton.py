@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from dev.parts.program import LOOPBACK, PartError, answers_http
+from dev.parts.program import LOOPBACK, PartError, Program, answers_http
 
 MODEL = "diffusion"
 STUB = "triton_python_backend_stub"
 SHARED_MEMORY = Path("/dev/shm")
 CONTROL_HEADER = "easel-control"
+EXIT_SECONDS = 10
 RESTRICTED_APIS = "model-repository,shared-memory,trace,logging"
 
 PROBE = """
@@ -124,6 +125,22 @@ def prepare_backends(install: TritonInstall, state: Path) -> Path:
     return backend.parent
 
 
+def triton(python: Path, place: TritonPlace) -> Program:
+    """The server in the environment of `python`, cleared of what a killed one left. Raises
+    MissingPart."""
+    install = find_triton(python)
+    clear_leftovers(place)
+    ports = place.ports
+    return Program(
+        name="triton",
+        argv=command(install, place, exit_timeout_seconds=EXIT_SECONDS),
+        env=environment(install, place),
+        ports=[ports.http, ports.grpc, ports.metrics, ports.engine_metrics],
+        ready=lambda: is_ready(ports),
+        stop_seconds=EXIT_SECONDS + 2,
+    )
+
+
 def command(
     install: TritonInstall, place: TritonPlace, exit_timeout_seconds: int = 25
 ) -> list[str]:
@@ -170,11 +187,8 @@ def environment(install: TritonInstall, place: TritonPlace) -> dict[str, str]:
     if place.models_dir is not None:
         variables["EASEL_MODELS_DIR"] = str(place.models_dir)
     if install.python_library is not None:
-        inherited = os.environ.get("LD_LIBRARY_PATH", "")
-        folders = (
-            [str(install.python_library), inherited] if inherited else [str(install.python_library)]
-        )
-        variables["LD_LIBRARY_PATH"] = os.pathsep.join(folders)
+        folders = [str(install.python_library), os.environ.get("LD_LIBRARY_PATH", "")]
+        variables["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, folders))
     return variables
 
 

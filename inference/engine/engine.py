@@ -29,9 +29,9 @@ log = logging.getLogger("easel.engine")
 Opener = Callable[[], tuple[bytes, Sender]]
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
-    """A request on its way. Times are time.monotonic() seconds."""
+    """A request on its way, equal to itself alone. Times are time.monotonic() seconds."""
 
     request: Request
     sender: Sender
@@ -53,6 +53,8 @@ class Engine:
         self._pipelines: dict[str, Pipeline] = {}
         self._waiting: deque[Job] = deque()
         self._running: deque[Job] = deque()
+        self.metrics.running.set_function(lambda: len(self._running))
+        self.metrics.waiting.set_function(lambda: len(self._waiting))
         self._loaded: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._main, name="engine", daemon=True)
 
@@ -158,22 +160,27 @@ class Engine:
             self.metrics.queue_seconds.observe(job.started - job.arrived)
             job.sender.send(events.started())
             self._running.append(job)
-        self.metrics.running.set(len(self._running))
-        self.metrics.waiting.set(len(self._waiting))
 
     def _advance_next(self) -> None:
         """One UNet call for the job whose turn it is; the next turn is its neighbour's."""
         if not self._running:
             return
-        job = self._running.popleft()
+        job = self._running[0]
+        self._running.rotate(-1)
         try:
-            if self._advance(job):
-                self._running.append(job)
+            state = self._advance(job)
+            if state.is_finished:
+                image, seconds = self._decode(job, state)
+                self._running.remove(job)
+                self.metrics.jobs.labels("done").inc()
+                job.sender.finish(events.done(job.request.steps, seconds), image)
         except Exception as error:  # noqa: BLE001 - one bad job must not end the engine
+            if job in self._running:
+                self._running.remove(job)
             self._fail_job(job, error)
 
-    def _advance(self, job: Job) -> bool:
-        """Whether the job has more calls to come."""
+    def _advance(self, job: Job) -> txt2img.Denoising:
+        """One call, and the news of it."""
         state = job.denoising
         if state is None:
             raise RuntimeError("a job without noise cannot be advanced")
@@ -185,12 +192,12 @@ class Engine:
             due = every > 0 and job.step_sent % every == 0 and not state.is_finished
             picture = txt2img.preview(state) if due else None
             job.sender.send(events.progress(job.step_sent, job.request.steps), picture)
-        if not state.is_finished:
-            return True
-        self._finish(job, state)
-        return False
+        return state
 
-    def _finish(self, job: Job, state: txt2img.Denoising) -> None:
+    def _decode(
+        self, job: Job, state: txt2img.Denoising
+    ) -> tuple[events.Picture, dict[str, float]]:
+        """The picture, and where its time went."""
         stepped = time.monotonic()
         image = txt2img.decode(state)
         decoded = time.monotonic()
@@ -200,8 +207,7 @@ class Engine:
             "decode": decoded - stepped,
         }
         self.metrics.decode_seconds.observe(seconds["decode"])
-        self.metrics.jobs.labels("done").inc()
-        job.sender.finish(events.done(job.request.steps, seconds), image)
+        return image, seconds
 
     def _fail_job(self, job: Job, error: Exception) -> None:
         if isinstance(error, InvalidRequest):
@@ -211,7 +217,10 @@ class Engine:
 
     def _fail(self, sender: Sender, failure: Failure, message: str) -> None:
         self.metrics.jobs.labels(failure.value.lower()).inc()
-        sender.fail(failure, message)
+        try:
+            sender.fail(failure, message)
+        except Exception:
+            log.exception("an answer could not be sent")
 
     def _fail_all(self) -> None:
         for job in [*self._running, *self._waiting]:

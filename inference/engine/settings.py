@@ -17,7 +17,7 @@ class EngineSettings:
     """
 
     root: Path
-    models_dir: Path | None
+    models_dir: Path
     preload: tuple[str, ...]
     threads: int
     max_running: int
@@ -44,7 +44,7 @@ def read_settings(
     models_dir = environment.get("EASEL_MODELS_DIR", parameters.get("models_dir", ""))
     return EngineSettings(
         root=root,
-        models_dir=Path(models_dir) if models_dir else None,
+        models_dir=Path(models_dir) if models_dir else root / "models",
         preload=tuple(name for name in text("preload", "").replace(",", " ").split()),
         threads=number("threads", 2, 1),
         max_running=number("max_running", 4, 1),
@@ -56,8 +56,7 @@ def read_settings(
 
 def find_model_folder(settings: EngineSettings, model: str) -> Path:
     """Where the model is or would be: the models folder first, then what the repository ships."""
-    shipped = settings.root / SHIPPED_FOLDER
-    if settings.models_dir is None:
-        return shipped if model == SHIPPED_MODEL else settings.root / model
     folder = settings.models_dir / model
-    return shipped if model == SHIPPED_MODEL and not folder.exists() else folder
+    if model == SHIPPED_MODEL and not folder.exists():
+        return settings.root / SHIPPED_FOLDER
+    return folder

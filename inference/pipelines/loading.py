@@ -48,12 +48,10 @@ def load_pipeline(folder: Path, device: torch.device) -> Pipeline:
     """
     check_folder(folder)
     dtype = torch.float32 if device.type == "cpu" else torch.float16
-    options = {"torch_dtype": dtype, "use_safetensors": True, "local_files_only": True}
+    options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "local_files_only": True}
     try:
         tokenizer = CLIPTokenizer.from_pretrained(str(folder / "tokenizer"), local_files_only=True)
-        text_encoder = CLIPTextModel.from_pretrained(
-            str(folder / "text_encoder"), dtype=dtype, use_safetensors=True, local_files_only=True
-        )
+        text_encoder = CLIPTextModel.from_pretrained(str(folder / "text_encoder"), **options)
         unet = UNet2DConditionModel.from_pretrained(folder / "unet", **options)
         vae = AutoencoderKL.from_pretrained(folder / "vae", **options)
         scheduler_config = _read_json(folder / "scheduler" / "scheduler_config.json")

@@ -5,7 +5,6 @@ this module needs the standard library alone.
 """
 
 import json
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -46,7 +45,7 @@ def parse_request(text: str | bytes) -> Request:
     """The request in a JSON text. Raises InvalidRequest that names the first wrong field."""
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"the request is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise InvalidRequest("the request is not a JSON object")
@@ -92,7 +91,7 @@ def _integer(low: int, high: int) -> Callable[[str, Any], int]:
 
 def _guidance(name: str, value: Any) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not 0 <= value <= MAX_GUIDANCE:
+    if not is_number or not 0 <= value <= MAX_GUIDANCE:
         raise InvalidRequest(f"{name} must be a number from 0 to {MAX_GUIDANCE:g}")
     return float(value)
 

@@ -8,12 +8,12 @@ from dev.parts.program import Program, start, stop, wait_ready
 
 
 @contextmanager
-def running(program: Program, folder: Path) -> Iterator[None]:
+def running(program: Program, folder: Path, seconds: float = 30) -> Iterator[None]:
     """The part is ready inside the block; its log lies in `folder`. Raises PartError."""
     log = folder / f"{program.name}.log"
     process = start(program, log)
     try:
-        wait_ready(program, process, log)
+        wait_ready(program, process, log, seconds)
         yield
     finally:
         stop(program, process)

@@ -1,0 +1,22 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from inference.pipelines.loading import Pipeline, load_pipeline
+from tests.inference.tiny_pipeline import save_tiny_pipeline
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of models: `tiny` predicts noise, `tiny-v` predicts velocity."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("models")
+    save_tiny_pipeline(folder / "tiny")
+    save_tiny_pipeline(folder / "tiny-v", prediction_type="v_prediction")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pipeline(models_dir: Path) -> Pipeline:
+    return load_pipeline(models_dir / "tiny", torch.device("cpu"))

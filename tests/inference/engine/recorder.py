@@ -1,0 +1,73 @@
+"""A sender that keeps what it is told, for tests of the engine without Triton."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from inference.engine.engine import Engine
+from inference.engine.events import Event, Failure, Picture
+from tests.inference.sample_requests import request_text
+
+WAIT_SECONDS = 60
+
+
+@dataclass
+class Recorder:
+    """`threads` are the names of the threads that called it; `cancelled` may be set by a test."""
+
+    events: list[Event] = field(default_factory=list)
+    previews: dict[int, Picture] = field(default_factory=dict)
+    image: Picture | None = None
+    failure: tuple[Failure, str] | None = None
+    threads: set[str] = field(default_factory=set)
+    ended_at: float = 0.0
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
+    stepped: threading.Event = field(default_factory=threading.Event)
+
+    def is_cancelled(self) -> bool:
+        self._note()
+        return self.cancelled.is_set()
+
+    def send(self, event: Event, preview: Picture | None = None) -> None:
+        self._note()
+        self.events.append(event)
+        if preview is not None:
+            self.previews[event["step"]] = preview
+        if event["type"] == "progress":
+            self.stepped.set()
+
+    def finish(self, event: Event, image: Picture) -> None:
+        self.send(event)
+        self.image = image
+        self._end()
+
+    def fail(self, failure: Failure, message: str) -> None:
+        self._note()
+        self.failure = (failure, message)
+        self._end()
+
+    @property
+    def steps(self) -> list[int]:
+        return [event["step"] for event in self.events if event["type"] == "progress"]
+
+    def wait(self) -> "Recorder":
+        assert self.ended.wait(WAIT_SECONDS), "the engine did not answer"
+        return self
+
+    def _end(self) -> None:
+        self.ended_at = time.monotonic()
+        self.ended.set()
+
+    def _note(self) -> None:
+        assert not self.ended.is_set(), "the engine went on after the last answer"
+        self.threads.add(threading.current_thread().name)
+
+
+def submit(engine: Engine, text: bytes | None = None, **changes: Any) -> Recorder:
+    """Hand a request over: `text`, or the small picture with `changes`."""
+    recorder = Recorder()
+    body = request_text(**changes) if text is None else text
+    engine.submit(lambda: (body, recorder))
+    return recorder

@@ -1,0 +1,51 @@
+import numpy as np
+import torch
+
+from inference.pipelines import txt2img
+from inference.pipelines.loading import Pipeline
+from inference.pipelines.preview import LatentColours, fit_latent_colours, render_preview
+from tests.inference.sample_requests import request
+
+
+class FlatVae(torch.nn.Module):
+    """Decodes by a known linear map, enlarged four times: what a perfect fit would find."""
+
+    class config:
+        latent_channels, scaling_factor = 4, 0.5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.map = torch.nn.Parameter(torch.linspace(-0.4, 0.4, 12).reshape(4, 3))
+
+    def decode(self, latents: torch.Tensor, return_dict: bool) -> tuple[torch.Tensor]:
+        assert not return_dict
+        colours = torch.einsum("bchw,cd->bdhw", latents * 0.5, self.map) + 0.1
+        return (colours.repeat_interleave(4, 2).repeat_interleave(4, 3),)
+
+
+def test_the_fit_finds_the_map_of_a_linear_vae() -> None:
+    vae = FlatVae()
+    colours = fit_latent_colours(vae)
+    assert torch.allclose(colours.matrix, vae.map.detach(), atol=1e-5)
+    assert torch.allclose(colours.bias, torch.full((3,), 0.1), atol=1e-5)
+
+
+def test_a_preview_has_a_pixel_for_each_latent_cell() -> None:
+    colours = LatentColours(matrix=torch.eye(4, 3), bias=torch.zeros(3))
+    latents = torch.zeros(1, 4, 2, 5)
+    latents[0, 0, 1, 4], latents[0, 1, 0, 0] = 9.0, -9.0
+    picture = render_preview(latents, colours)
+    assert picture.shape == (2, 5, 3)
+    assert picture.dtype == np.uint8
+    assert picture[1, 4].tolist() == [255, 128, 128]
+    assert picture[0, 0].tolist() == [128, 0, 128]
+
+
+def test_the_last_preview_shows_the_latents_that_come_out(pipeline: Pipeline) -> None:
+    """The last step goes to sigma 0: there the predicted original is the result itself."""
+    state = txt2img.begin(pipeline, request(steps=8, scheduler="euler"))
+    while not state.is_finished:
+        txt2img.advance(state)
+    shown = txt2img.preview(state).astype(int)
+    result = render_preview(state.latents, pipeline.colours).astype(int)
+    assert np.abs(shown - result).max() <= 2
