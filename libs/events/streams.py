@@ -4,7 +4,6 @@ Redis holds copies only: a stream that is lost costs progress bars, never a job;
 to the database.
 """
 
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -51,22 +50,3 @@ async def read_events(
     answer = await redis.xread({stream: after}, count=100, block=max(1, int(wait_seconds * 1000)))
     entries = answer[0][1] if answer else []
     return [(entry_id, Event.model_validate_json(fields["event"])) for entry_id, fields in entries]
-
-
-async def last_entry_id(redis: Redis, stream: str) -> str:
-    """The id of the newest entry, or the id before all entries."""
-    newest = await redis.xrevrange(stream, count=1)
-    return str(newest[0][0]) if newest else FIRST
-
-
-async def follow(
-    redis: Redis, stream: str, after: str, *, wait_seconds: float
-) -> AsyncIterator[tuple[str, Event] | None]:
-    """Every event after an id, for ever; None whenever `wait_seconds` pass without one."""
-    while True:
-        entries = await read_events(redis, stream, after, wait_seconds=wait_seconds)
-        if not entries:
-            yield None
-        for entry_id, event in entries:
-            after = entry_id
-            yield entry_id, event
