@@ -175,19 +175,29 @@ def fixtures(*dependencies):
     )
 
 
-def tests(servers=(), platform=(), resolve="services", timeout=60, data=(), dependencies=()):
+def tests(
+    servers=(),
+    platform=(),
+    resolve="services",
+    timeout=60,
+    data=(),
+    dependencies=(),
+    below=True,
+):
     """The tests of one room and what they share (`conftest.py`, modules without `test_`).
 
     `servers`: files whose tests start real parts; one pytest process runs them all, so that the
     parts start once. `platform`: files that need Triton or the whole local platform; what these
     start reads the repository's files, so such a room depends on `//:tree` or `//:triton`.
+    `below=False`: the folders below have BUILD files of their own.
     """
     __dependents_rules__(("*", "//tests/**", "!*"))
     needs = list(dependencies)
     if data:
         resources(name="data", sources=list(data))
         needs.append(":data")
-    every = "**/test_*.py"
+    deep = "**/" if below else ""
+    every = deep + "test_*.py"
     special = list(servers) + list(platform)
     common = dict(resolve=resolve, dependencies=needs)
     if every not in special:
@@ -207,4 +217,4 @@ def tests(servers=(), platform=(), resolve="services", timeout=60, data=(), depe
                 batch_compatibility_tag="%s of %s" % (tag, build_file_dir()),
                 **common
             )
-    python_test_utils(name="shared", sources=["**/*.py", "!**/test_*.py"], resolve=resolve)
+    python_test_utils(name="shared", sources=[deep + "*.py", "!" + every], resolve=resolve)
