@@ -35,6 +35,12 @@ async def find_board(session: AsyncSession, board_id: UUID) -> Row[Any] | None:
     return (await session.execute(select(Board, IMAGES).where(Board.id == board_id))).one_or_none()
 
 
+async def keep_board(session: AsyncSession, board_id: UUID) -> bool:
+    """Keep a board from being deleted until the transaction ends; False if there is none."""
+    query = select(Board.id).where(Board.id == board_id).with_for_update(read=True, key_share=True)
+    return await session.scalar(query) is not None
+
+
 async def add_board(session: AsyncSession, board: Board) -> bool:
     """Insert a board; False if the tenant has one of that name."""
     row = insert(Board).values(

@@ -70,7 +70,8 @@ async def pin_image(
     session: AsyncSession, principal: Principal, board_id: UUID, image_id: UUID
 ) -> None:
     """Put an image on a board. Raises BoardNotFound, ImageNotFound."""
-    await require_board(session, board_id)
+    if not await boards.keep_board(session, board_id):
+        raise BoardNotFound()
     await require_image(session, image_id)
     await boards.pin_image(session, principal.user_id, board_id, image_id)
 

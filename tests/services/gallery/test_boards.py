@@ -1,5 +1,6 @@
 """Boards: names, images on any number of them, tenants on both sides."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
@@ -113,6 +114,19 @@ async def test_other_peoples_boards_and_images_do_not_exist(
     assert problem_of(await eve.put(f"{PATH}/{mine['id']}/images/{uuid4()}")) == NO_IMAGE
     assert await on_board(eve, hers) == []
     assert await on_board(ada, hers) == [image]
+
+
+async def test_a_board_that_is_deleted_meanwhile_is_not_found(
+    ada: Caller, worker: Worker, sessions: Callable[[str], Sessions]
+) -> None:
+    board, image = await make_board(ada), await worker.add(ada.id)
+    delete = text("DELETE FROM gallery.boards WHERE id = :id")
+    async with transaction(sessions("gallery"), ada.id) as session:
+        await session.execute(delete, {"id": UUID(board["id"])})
+        pinning = asyncio.create_task(ada.put(f"{PATH}/{board['id']}/images/{image}"))
+        await asyncio.sleep(0.3)
+        assert not pinning.done()  # it waits for the deletion to be decided
+    assert problem_of(await pinning) == NO_BOARD
 
 
 async def test_not_even_sql_pins_another_users_image(
