@@ -15,7 +15,7 @@ from dev.parts.triton import TritonPlace, TritonPorts, find_stubs
 from libs.credits.audit import OUT_OF_BALANCE
 from tests.running_platform import REQUEST, ROOT, Platform, User, wait_until
 
-LONG = {"steps": 150, "num_images": 8}
+LONG = {"steps": 100, "num_images": 4}
 STOP_SECONDS = 30.0
 ATTEMPT = "SELECT attempt, worker FROM generation.jobs WHERE id = $1"
 
@@ -62,11 +62,11 @@ async def test_a_killed_workers_job_is_finished_by_another_and_charged_once(
     os.kill(platform.pid("worker"), signal.SIGKILL)
 
     done = user.wait(job)
-    assert (done["status"], done["images_done"]) == ("succeeded", 8)
+    assert (done["status"], done["images_done"]) == ("succeeded", 4)
     (last,) = await fetch(platform, ATTEMPT, job["id"])
     assert last["attempt"] > first["attempt"]
     assert last["worker"] != first["worker"]
-    assert len(user.get("/api/v1/images")["items"]) == 8
+    assert len(user.get("/api/v1/images")["items"]) == 4
     await assert_charged_once(platform, user, done)
 
 
