@@ -99,9 +99,7 @@ def test_pictures_survive_and_only_signed_urls_read_them(tmp_path: Path) -> None
     )
     key = {"Bucket": BUCKET, "Key": "user/2026/11/image.png"}
     with running(program, tmp_path):
-        client.put_object(
-            Bucket=BUCKET, Key=key["Key"], Body=b"picture", ContentType="image/png"
-        )
+        client.put_object(Bucket=BUCKET, Key=key["Key"], Body=b"picture", ContentType="image/png")
     with running(program, tmp_path):
         url = client.generate_presigned_url("get_object", Params=key, ExpiresIn=60)
         signed = httpx.get(url)
