@@ -11,6 +11,7 @@ from dev import environment, local_secrets, ports, processes, supervision
 from dev.backing import external_backing, local_backing
 from dev.parts.postgres import ORDINARY, Account
 from dev.parts.program import POLL_SECONDS, PartError, Program
+from dev.parts.triton import clear_shared_memory, shm_prefix_of
 from dev.platform import (
     Setup,
     background_programs,
@@ -149,22 +150,22 @@ def stop(state: State) -> bool:
     supervisor = supervision.connect(state)
     if supervisor:
         names = set(supervisor.processes())
-        back = {"postgres", "redis", "s3"} & names
-        supervisor.stop(names - back - {"triton"}, STOP_SECONDS)
-        supervisor.stop({"triton"}, STOP_SECONDS)
-        supervisor.stop(back, STOP_SECONDS)
+        needed = {"postgres", "redis", "s3", "triton"} & names
+        supervisor.stop(names - needed, STOP_SECONDS)
+        supervisor.stop(needed, STOP_SECONDS)
         supervisor.shutdown()
     left = remove_leftovers(state)
     return supervisor is not None or left
 
 
 def remove_leftovers(state: State) -> bool:
-    """End processes that no process manager looks after (it was killed); false if none."""
+    """End what no process manager looks after: it was killed, or is gone. False if none."""
     found = processes.marked(state.mark)
     postmaster = _postmaster(state)
     if postmaster and postmaster not in found:
         found.append(postmaster)
     processes.kill(found)
+    clear_shared_memory(shm_prefix_of(state.triton))
     return bool(found)
 
 

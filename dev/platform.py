@@ -117,7 +117,7 @@ def triton(setup: Setup) -> Program:
         argv=[setup.python, "-m", "dev.run_triton"],
         env={
             "EASEL_INFERENCE_PYTHON": setup.inference_python,
-            "EASEL_TRITON_STATE": str(setup.state.run / "triton"),
+            "EASEL_TRITON_STATE": str(setup.state.triton),
             "EASEL_TRITON_PORTS": ",".join(map(str, ports)),
             "EASEL_TRITON_CONTROL_KEY": setup.secrets["triton_control_key"],
             "EASEL_TRITON_THREADS": str(os.cpu_count() or 1),
@@ -125,7 +125,7 @@ def triton(setup: Setup) -> Program:
         },
         ports=ports,
         ready=lambda: is_ready(TritonPorts(*ports)),
-        stop_seconds=EXIT_SECONDS + 1,
+        stop_seconds=EXIT_SECONDS + 2,
     )
 
 

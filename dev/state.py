@@ -31,6 +31,11 @@ class State:
         return self.home / "run"
 
     @property
+    def triton(self) -> Path:
+        """The folder in which Triton runs."""
+        return self.run / "triton"
+
+    @property
     def secrets(self) -> Path:
         return self.home / "secrets"
 

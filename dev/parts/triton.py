@@ -86,7 +86,12 @@ class TritonPlace:
     @property
     def shm_prefix(self) -> str:
         """Names this place's segments in /dev/shm, and no other's."""
-        return f"easel-{sha256(str(self.state.resolve()).encode()).hexdigest()[:12]}-"
+        return shm_prefix_of(self.state)
+
+
+def shm_prefix_of(state: Path) -> str:
+    """The beginning of the names of all segments of the Triton that runs in the folder `state`."""
+    return f"easel-{sha256(str(state.resolve()).encode()).hexdigest()[:12]}-"
 
 
 def find_triton(python: Path) -> TritonInstall:
