@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from dev import processes
-from dev.parts.triton import TritonPlace, TritonPorts, find_stubs
+from dev.parts.triton import SHARED_MEMORY, find_stubs, shm_prefix_of
 from libs.credits.audit import OUT_OF_BALANCE
-from tests.running_platform import REQUEST, ROOT, Platform, User, wait_until
+from tests.running_platform import REQUEST, Platform, User, wait_until
 
 LONG = {"steps": 100, "num_images": 4}
 STOP_SECONDS = 30.0
@@ -111,8 +111,7 @@ def test_a_killed_triton_leaves_no_stub_behind(platform: Platform, user: User) -
 
 
 def stubs(platform: Platform) -> list[int]:
-    place = TritonPlace(ROOT, platform.state.run / "triton", TritonPorts(0, 0, 0, 0), "")
-    return find_stubs(place.shm_prefix)
+    return find_stubs(shm_prefix_of(platform.state.triton))
 
 
 def test_jobs_are_accepted_without_redis_and_run_when_it_is_back(
@@ -168,6 +167,7 @@ def test_data_survive_a_restart_and_nothing_is_left_running(platform: Platform, 
     picture = user.picture(done["image_ids"][0])
     assert platform.easel("down").returncode == 0
     assert processes.marked(platform.state.mark) == []
+    assert list(SHARED_MEMORY.glob(f"{shm_prefix_of(platform.state.triton)}*")) == []
     assert platform.easel("status").returncode == 1
     assert platform.easel("up").returncode == 0
     assert user.job(done)["status"] == "succeeded"
