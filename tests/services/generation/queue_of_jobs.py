@@ -34,6 +34,20 @@ REQUEST = {
 }
 
 
+async def give_credits(payment: Sessions, user_id: UUID, amount: int) -> None:
+    """Grant milli-credits that never expire, as the payment service does."""
+    async with transaction(payment, user_id) as session:
+        await grant_credits(
+            session,
+            user_id=user_id,
+            grant_id=new_id(),
+            key=uuid4().hex,
+            kind="promotion",
+            amount=amount,
+            expires_at=None,
+        )
+
+
 @dataclass(frozen=True)
 class Queue:
     """The queue seen by its three parties, each with its own database role."""
@@ -54,16 +68,7 @@ class Queue:
     ) -> UUID:
         """Queue a job whose price is granted and held; its id."""
         now = datetime.now(UTC)
-        async with transaction(self.payment, user_id) as session:
-            await grant_credits(
-                session,
-                user_id=user_id,
-                grant_id=new_id(),
-                key=uuid4().hex,
-                kind="promotion",
-                amount=price,
-                expires_at=None,
-            )
+        await give_credits(self.payment, user_id, price)
         job = Job(
             id=new_id(),
             user_id=user_id,

@@ -12,12 +12,9 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 
 from libs.credits.audit import accounts_out_of_balance
-from libs.credits.ledger import grant_credits
 from libs.db.engine import Sessions
-from libs.db.transaction import transaction
 from libs.events.streams import publish_event
 from libs.events.topics import Event
-from libs.kernel.ids import new_id
 from libs.testkit.postgres import Database
 from libs.testkit.tokens import TokenIssuer
 from services.generation.app import build_app
@@ -25,6 +22,7 @@ from services.generation.settings import GenerationSettings
 from services.model.app import build_app as build_model_app
 from services.model.client.catalogue import ModelCatalogue
 from services.model.settings import ModelSettings
+from tests.services.generation.queue_of_jobs import give_credits
 
 SessionsOf = Callable[[str], Sessions]
 REQUEST = {"model": "demo", "prompt": "a red apple", "seed": 7}
@@ -71,24 +69,11 @@ class Customer:
         return await self.api.get(path, params=query, headers=self.headers)
 
 
-async def give_credits(sessions: SessionsOf, user_id: UUID, amount: int) -> None:
-    async with transaction(sessions("payment"), user_id) as session:
-        await grant_credits(
-            session,
-            user_id=user_id,
-            grant_id=new_id(),
-            key=uuid4().hex,
-            kind="promotion",
-            amount=amount,
-            expires_at=None,
-        )
-
-
 @pytest.fixture
 async def ada(api: httpx.AsyncClient, issuer: TokenIssuer, sessions: SessionsOf) -> Customer:
     """A customer of the free plan with 500 credits."""
     customer = Customer(api, issuer)
-    await give_credits(sessions, customer.id, 500_000)
+    await give_credits(sessions("payment"), customer.id, 500_000)
     return customer
 
 

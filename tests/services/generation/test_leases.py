@@ -8,8 +8,20 @@ from uuid import uuid4
 import pytest
 
 from libs.db.transaction import transaction
+from services.generation.models import Job
 from services.generation.repository import leases
 from tests.services.generation.queue_of_jobs import PRICE, Queue
+
+
+async def serve(queue: Queue, count: int) -> list[Job]:
+    """Claim and finish jobs one after another."""
+    served = []
+    for _ in range(count):
+        job = await queue.claim()
+        assert job is not None
+        await queue.finish(job)
+        served.append(job)
+    return served
 
 
 async def test_a_job_is_claimed_once_however_many_workers_ask(queue: Queue) -> None:
@@ -35,12 +47,7 @@ async def test_users_of_a_tier_take_turns_whatever_they_have_queued(queue: Queue
         await queue.enter(greedy)
     for _ in range(3):
         await queue.enter(modest)
-    served = []
-    for _ in range(6):
-        job = await queue.claim()
-        assert job is not None
-        served.append(job.user_id)
-        await queue.finish(job)
+    served = [job.user_id for job in await serve(queue, 6)]
     assert Counter(served) == {greedy: 3, modest: 3}
 
 
@@ -49,12 +56,7 @@ async def test_tiers_share_by_weight_and_none_starves(queue: Queue) -> None:
     for _ in range(18):
         await queue.enter(free, tier="free")
         await queue.enter(pro, tier="pro")
-    served = []
-    for _ in range(18):
-        job = await queue.claim()
-        assert job is not None
-        served.append(job.tier)
-        await queue.finish(job)
+    served = [job.tier for job in await serve(queue, 18)]
     assert Counter(served) == {"pro": 15, "free": 3}  # weights 50 and 10
 
 
@@ -62,18 +64,10 @@ async def test_a_long_idle_user_saves_up_no_credit(queue: Queue) -> None:
     busy, idle = uuid4(), uuid4()
     for _ in range(8):
         await queue.enter(busy)
-    for _ in range(4):
-        job = await queue.claim()
-        assert job is not None
-        await queue.finish(job)
+    await serve(queue, 4)
     for _ in range(4):
         await queue.enter(idle)
-    served = []
-    for _ in range(4):
-        job = await queue.claim()
-        assert job is not None
-        served.append(job.user_id)
-        await queue.finish(job)
+    served = [job.user_id for job in await serve(queue, 4)]
     assert Counter(served) == {busy: 2, idle: 2}
 
 
