@@ -182,6 +182,7 @@ def tests(
     timeout=60,
     data=(),
     dependencies=(),
+    programs=(),
     below=True,
 ):
     """The tests of one room and what they share (`conftest.py`, modules without `test_`).
@@ -190,6 +191,7 @@ def tests(
     parts start once. `platform`: files that need Triton or the whole local platform; what these
     start reads the repository's files, so such a room depends on `//:tree` or `//:triton`.
     `below=False`: the folders below have BUILD files of their own.
+    `programs`: executables that the tests start, built for them.
     """
     __dependents_rules__(("*", "//tests/**", "!*"))
     needs = list(dependencies)
@@ -199,7 +201,13 @@ def tests(
     deep = "**/" if below else ""
     every = deep + "test_*.py"
     special = list(servers) + list(platform)
-    common = dict(resolve=resolve, dependencies=needs)
+    common = dict(
+        resolve=resolve,
+        dependencies=needs,
+        runtime_package_dependencies=list(programs),
+        # as many torch processes as cores: each takes one
+        extra_env_vars=["OMP_NUM_THREADS=1"] if resolve == "inference" else [],
+    )
     if every not in special:
         python_tests(
             name="tests",
