@@ -1,8 +1,8 @@
 """PostgreSQL 16: the one place of record.
 
 The server refuses to run as root, so a root user's server runs as `nobody`. Where `nobody` cannot
-reach the files (a checkout below a private folder) it runs in a user namespace, in which root's
-files are those of an ordinary account.
+reach the files (a checkout below a private folder), and for a user id without a name, it runs in a
+user namespace, in which the files belong to `nobody`.
 """
 
 import os
@@ -97,20 +97,22 @@ def make_cluster(python: str, data: Path, password: str) -> Account:
 
 
 def choose_account(binary: Path, folder: Path) -> Account:
-    """How this user may run the server on files below `folder`.
+    """How this user may run the server on files below `folder`: as it is, if it has a name.
 
-    Raises PartError where root has neither an account that reaches the files nor a namespace.
+    Raises PartError where there is neither an account that reaches the files nor a namespace.
     """
-    if os.geteuid() != 0:
-        return Account()
+    names = {entry.pw_uid: entry.pw_name for entry in pwd.getpwall()}
+    root = os.geteuid() == 0
+    if not root and os.geteuid() in names:
+        return ORDINARY
     namespace = Account(prefix=("unshare", "--user", "--map-user=65534", "--map-group=65534"))
-    known = ACCOUNT in {entry.pw_name for entry in pwd.getpwall()}
-    for account in (*([Account(user=ACCOUNT)] if known else []), namespace):
+    other = [Account(user=ACCOUNT)] if root and ACCOUNT in names.values() else []
+    for account in (*other, namespace):
         if _reaches(account, binary, folder):
             return account
     raise PartError(
-        f"PostgreSQL does not run as root and `{ACCOUNT}` cannot enter {folder}: "
-        "start Easel as an ordinary user, or set EASEL_STATE_DIR to a folder all users may enter"
+        f"PostgreSQL does not run as root or as a user without a name, and `{ACCOUNT}` cannot enter "
+        f"{folder}: use an ordinary account, or set EASEL_STATE_DIR to a folder all users may enter"
     )
 
 
