@@ -111,8 +111,8 @@ def choose_account(binary: Path, folder: Path) -> Account:
         if _reaches(account, binary, folder):
             return account
     raise PartError(
-        f"PostgreSQL does not run as root or as a user without a name, and `{ACCOUNT}` cannot enter "
-        f"{folder}: use an ordinary account, or set EASEL_STATE_DIR to a folder all users may enter"
+        f"PostgreSQL runs neither as root nor as a user without a name, and `{ACCOUNT}` cannot "
+        f"enter {folder}: use an ordinary account, or set EASEL_STATE_DIR to a folder open to all"
     )
 
 
