@@ -219,9 +219,10 @@ async def test_functions_that_run_as_their_owner_pin_what_they_call(admin: Async
         """
         SELECT p.oid::regprocedure::text FROM pg_proc p
         WHERE p.prosecdef AND (
-            NOT EXISTS (SELECT FROM unnest(p.proconfig) c WHERE c LIKE 'search_path=pg_catalog%')
+            'search_path=pg_catalog, pg_temp' <> ALL (coalesce(p.proconfig, '{}'))
             OR has_function_privilege('public', p.oid, 'EXECUTE')
         )
         """
     )
     assert list(await admin.scalars(loose)) == []
+    assert await admin.scalar(text("SELECT count(*) FROM pg_proc WHERE prosecdef")) >= 7

@@ -59,7 +59,7 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON credits.transf
 -- Give credits. 'granted', or 'replayed' if the business key was granted before.
 CREATE FUNCTION credits.grant_credits(
     p_user uuid, p_id uuid, p_key text, p_kind text, p_amount bigint, p_expires timestamptz
-) RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+) RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     INSERT INTO credits.grants (id, user_id, key, kind, amount, remaining, expires_at)
         VALUES (p_id, p_user, p_key, p_kind, p_amount, p_amount, p_expires)
@@ -75,7 +75,7 @@ END $$;
 
 -- Set credits aside. 'held', 'replayed' (same id), or 'insufficient'; never oversells.
 CREATE FUNCTION credits.hold_credits(p_user uuid, p_hold uuid, p_amount bigint)
-RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF EXISTS (SELECT FROM credits.holds WHERE id = p_hold) THEN RETURN 'replayed'; END IF;
     UPDATE credits.accounts
@@ -90,7 +90,7 @@ END $$;
 
 -- Take captured credits from grants: earliest expiry first, then oldest.
 CREATE FUNCTION credits.burn_grants(p_user uuid, p_amount bigint)
-RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     missing bigint := p_amount;
     g record;
@@ -109,7 +109,7 @@ END $$;
 
 -- End a hold: capture a part, release the rest. 'settled', 'replayed' (ended before) or 'unknown'.
 CREATE FUNCTION credits.settle_hold(p_user uuid, p_hold uuid, p_captured bigint)
-RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     held_amount bigint;
 BEGIN

@@ -23,12 +23,24 @@ def create_role(name: str, attributes: str) -> None:
     )
 
 
+def revoke_temporary_objects() -> None:
+    """No service makes any; a function that runs as the owner must never meet a caller's."""
+    op.execute(
+        """
+        DO $$ BEGIN
+            EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+        END $$
+        """
+    )
+
+
 def upgrade() -> None:
     create_role("easel_owner", "NOLOGIN")
     op.execute("GRANT easel_owner TO CURRENT_USER")
     for name in LOGIN_ROLES:
         create_role(f"easel_{name}", "LOGIN NOINHERIT NOBYPASSRLS NOCREATEDB NOCREATEROLE")
     op.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    revoke_temporary_objects()
     for schema in SCHEMAS:
         op.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
         op.execute(f"ALTER SCHEMA {schema} OWNER TO easel_owner")

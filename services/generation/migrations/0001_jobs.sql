@@ -63,7 +63,7 @@ INSERT INTO generation.pool_clocks (pool) VALUES ('standard'), ('premium');
 CREATE FUNCTION generation.queue_outlook(
     p_pool text, OUT waiting bigint, OUT waiting_millicredits bigint, OUT running bigint,
     OUT p50_speed double precision, OUT p90_speed double precision
-) LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
+) LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT
         (SELECT count(*) FROM generation.jobs WHERE pool = p_pool AND state = 'queued'),
         (SELECT coalesce(sum(quoted_millicredits), 0) FROM generation.jobs
