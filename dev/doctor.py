@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dev import environment, lifecycle, ports, supervision
+from dev.logs import Log
 from dev.parts.postgres import choose_account, server_binary
 from dev.parts.program import PartError, find_binary
 from dev.parts.triton import MissingPart, find_triton
@@ -140,9 +141,9 @@ def check_parts(state: State) -> Iterator[Finding]:
     setup = lifecycle.make_setup(state, ports.remembered_backing(state), known)
     states = lifecycle.ready_of(supervisor, lifecycle.all_programs(setup))
     for name, (process, ready) in states.items():
-        said = lifecycle.last_words(state.logs / f"{name}.log")
+        said = Log(state.logs / f"{name}.log", from_now=False)
         doing = process.state.lower() if process else "unknown"
-        trouble = f"{name} does not answer ({doing}): see `./easel logs {name}`; it said: {said}"
+        trouble = f"{name} does not answer ({doing}): try `./easel up`; it said last: {said}"
         yield Finding(name, "answers", "" if ready else trouble)
 
 

@@ -1,14 +1,14 @@
 """Start and stop the whole platform in order, and say how it goes."""
 
 import os
-import re
+import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 
 from dev import environment, local_secrets, ports, processes, supervision
 from dev.backing import external_backing, local_backing
+from dev.logs import Log
 from dev.parts.postgres import ORDINARY, Account
 from dev.parts.program import POLL_SECONDS, PartError, Program
 from dev.parts.triton import clear_shared_memory, shm_prefix_of
@@ -20,11 +20,10 @@ from dev.platform import (
     triton,
 )
 from dev.state import ROOT, State
-from dev.supervision import Supervisor
+from dev.supervision import ProcessState, Supervisor
 
 READY_SECONDS = 120.0
 STOP_SECONDS = 30.0
-LAST_LINES = 40
 FAILED_STATES = ("BACKOFF", "EXITED", "FATAL")
 Say = Callable[[str, str], None]
 
@@ -55,7 +54,7 @@ def all_programs(setup: Setup) -> list[Program]:
 
 def ready_of(
     supervisor: Supervisor | None, programs: Sequence[Program]
-) -> dict[str, tuple[supervision.ProcessState | None, bool]]:
+) -> dict[str, tuple[ProcessState | None, bool]]:
     """For each program what the process manager says of it, and whether it answers."""
     known = supervisor.processes() if supervisor else {}
     return {program.name: (known.get(program.name), program.ready()) for program in programs}
@@ -69,6 +68,8 @@ class Start:
         self._supervisor = supervisor
         self._say = say
         self._started = time.monotonic()
+        self._logs: dict[str, Log] = {}
+        self._ends: set[tuple[str, float]] = set()
 
     def run(self) -> None:
         """All parts, side by side where nothing hinders. Raises PartError with what failed."""
@@ -83,13 +84,14 @@ class Start:
         self._wait([*front, *later, slow])
 
     def _launch(self, programs: Sequence[Program]) -> None:
+        self._logs |= {p.name: Log(self._setup.state.logs / f"{p.name}.log") for p in programs}
         self._supervisor.start(program.name for program in programs)
 
     def _prepare(self) -> None:
         command, settings = preparation(self._setup)
-        log = self._setup.state.logs / "prepare.log"
+        log = Log(self._setup.state.logs / "prepare.log")
         started = time.monotonic()
-        with log.open("w") as output:
+        with log.file.open("a") as output:
             code = subprocess.run(
                 command,
                 cwd=ROOT,
@@ -98,48 +100,36 @@ class Start:
                 stderr=subprocess.STDOUT,
             ).returncode
         if code:
-            raise PartError(f"the migrations failed: {last_words(log)} (log: {log})")
+            raise PartError(f"the migrations failed: {log}")
         self._say("migrations", f"{time.monotonic() - started:.1f} s")
 
     def _wait(self, programs: Sequence[Program]) -> None:
         waiting = {program.name: program for program in programs}
         deadline = time.monotonic() + READY_SECONDS
         while waiting:
-            for name in [name for name, program in waiting.items() if program.ready()]:
+            states = self._supervisor.processes()
+            for name in [name for name in waiting if states[name].pid and waiting[name].ready()]:
                 taken = time.monotonic() - self._started
                 self._say(name, f"port {waiting.pop(name).ports[0]}, after {taken:.1f} s")
-            self._refuse_failed(waiting)
+            for name in waiting:
+                self._refuse_failed(states[name])
             if time.monotonic() > deadline:
                 raise PartError(self._late(waiting))
             if waiting:
                 # Asking takes processor time from those who start: less often after a while.
                 time.sleep(max(POLL_SECONDS, (time.monotonic() - self._started) / 50))
 
-    def _refuse_failed(self, waiting: dict[str, Program]) -> None:
-        states = self._supervisor.processes()
-        for name in waiting:
-            if states[name].state in FAILED_STATES:
-                log = self._setup.state.logs / f"{name}.log"
-                raise PartError(f"{name} ended at start: {last_words(log)} (log: {log})")
+    def _refuse_failed(self, process: ProcessState) -> None:
+        """A part may end once, for example because its port was still held; not twice."""
+        if process.state in FAILED_STATES:
+            self._ends.add((process.name, process.ended_at))
+        if len([name for name, _ in self._ends if name == process.name]) > 1:
+            raise PartError(f"{process.name} ended at start: {self._logs[process.name]}")
 
-    def _late(self, waiting: dict[str, Program]) -> str:
-        name = next(iter(waiting))
-        log = self._setup.state.logs / f"{name}.log"
-        return (
-            f"{', '.join(waiting)} did not become ready in {READY_SECONDS:.0f} s; "
-            f"{name} said last: {last_words(log)} (log: {log})"
-        )
-
-
-def last_words(log: Path) -> str:
-    """What a log says of its process's end: the last line about an error, else the last line."""
-    try:
-        lines = log.read_text(errors="replace").splitlines()[-LAST_LINES:]
-    except OSError:
-        return "nothing"
-    said = [line.strip() for line in lines if re.search(r"\w", line)]
-    errors = [line for line in said if re.search(r"\b\w*(error|exception)\b", line, re.IGNORECASE)]
-    return [*said, *errors][-1][:300] if said else "nothing"
+    def _late(self, waiting: Iterable[str]) -> str:
+        names = ", ".join(waiting)
+        said = self._logs[next(iter(waiting))]
+        return f"{names} did not become ready in {READY_SECONDS:.0f} s: {said}"
 
 
 def stop(state: State) -> bool:
@@ -162,9 +152,11 @@ def remove_leftovers(state: State) -> bool:
     """End what no process manager looks after: it was killed, or is gone. False if none."""
     found = processes.marked(state.mark)
     postmaster = _postmaster(state)
-    if postmaster and postmaster not in found:
+    if postmaster:
+        # Its children hold the shared memory until it has ended them.
+        processes.end([postmaster], signal.SIGINT, STOP_SECONDS)
         found.append(postmaster)
-    processes.kill(found)
+    processes.end(found, signal.SIGKILL, STOP_SECONDS)
     clear_shared_memory(shm_prefix_of(state.triton))
     return bool(found)
 

@@ -1,5 +1,6 @@
 """Show the logs of the parts."""
 
+import re
 import time
 from pathlib import Path
 
@@ -8,6 +9,31 @@ from dev.parts.program import PartError
 TAIL_LINES = 40
 FOLLOW_SECONDS = 0.3
 TAIL_BYTES = 64 * 1024
+LINE_LENGTH = 300
+ERROR = re.compile(r"\b\w*(error|exception|fatal)\b", re.IGNORECASE)
+
+
+class Log:
+    """What a part's log says from now on."""
+
+    def __init__(self, file: Path, from_now: bool = True) -> None:
+        self.file = file
+        self._start = file.stat().st_size if from_now and file.exists() else 0
+
+    def __str__(self) -> str:
+        """The last line about an error, else the last line, and where to read on."""
+        return f"{self._last_words() or 'it said nothing'} (log: {self.file})"
+
+    def _last_words(self) -> str:
+        if not self.file.exists():
+            return ""
+        with self.file.open(errors="replace") as text:
+            # A log that shrank was rotated: begin it again.
+            text.seek(self._start if self.file.stat().st_size >= self._start else 0)
+            lines = [line.strip() for line in text.readlines()[-TAIL_LINES:]]
+        said = [line for line in lines if re.search(r"\w", line)]
+        errors = [line for line in said if ERROR.search(line)]
+        return [*said, *errors][-1][:LINE_LENGTH] if said else ""
 
 
 def known_logs(folder: Path) -> list[str]:

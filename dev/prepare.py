@@ -7,7 +7,6 @@ and, for the bucket, the EASEL_S3_* settings.
 """
 
 import asyncio
-import contextlib
 import json
 import os
 import sys
@@ -24,8 +23,9 @@ async def create_database(admin_url: str) -> None:
     name = parts.path.removeprefix("/")
     connection = await asyncpg.connect(parts._replace(path="/postgres").geturl())
     try:
-        quoted = await connection.fetchval("SELECT quote_ident($1)", name)
-        with contextlib.suppress(asyncpg.DuplicateDatabaseError):
+        find = "SELECT quote_ident($1), EXISTS (SELECT FROM pg_database WHERE datname = $1)"
+        quoted, exists = await connection.fetchrow(find, name)
+        if not exists:
             await connection.execute(f"CREATE DATABASE {quoted}")
     finally:
         await connection.close()

@@ -4,8 +4,11 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from dev.parts.program import POLL_SECONDS
 
 PROC = Path("/proc")
 # Every process that the platform starts carries this variable; its value is `State.mark`.
@@ -89,8 +92,11 @@ def lives(pid: int) -> bool:
         return not (PROC / "self").exists()
 
 
-def kill(pids: Iterable[int]) -> None:
-    """End processes at once."""
+def end(pids: Sequence[int], by: signal.Signals, seconds: float) -> None:
+    """Send a signal and wait until all have ended, or the seconds are over."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, by)
+    deadline = time.monotonic() + seconds
+    while any(map(lives, pids)) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)

@@ -36,6 +36,7 @@ class ProcessState:
     state: str
     pid: int
     started_at: float
+    ended_at: float
 
 
 class _UnixTransport(Transport):
@@ -61,7 +62,9 @@ class Supervisor:
 
     def processes(self) -> dict[str, ProcessState]:
         return {
-            row["name"]: ProcessState(row["name"], row["statename"], row["pid"], row["start"])
+            row["name"]: ProcessState(
+                row["name"], row["statename"], row["pid"], row["start"], row["stop"]
+            )
             for row in self._rpc.getAllProcessInfo()
         }
 

@@ -48,7 +48,7 @@ def supervisor(state: State) -> Iterator[Supervisor]:
     yield supervision.launch(state, services_python(), programs)
     if left := supervision.connect(state):
         left.shutdown()
-    processes.kill(processes.marked(state.mark))
+    processes.end(processes.marked(state.mark), signal.SIGKILL, WAIT_SECONDS)
 
 
 def process(supervisor: Supervisor, name: str) -> ProcessState:

@@ -162,6 +162,16 @@ def test_status_and_doctor_tell_which_part_is_down(platform: Platform) -> None:
     wait_until(lambda: platform.easel("status").returncode == 0)
 
 
+def test_up_mends_what_a_killed_process_manager_left(platform: Platform, user: User) -> None:
+    done = user.wait(user.create(steps=4))
+    os.kill(platform.supervisor.pid(), signal.SIGKILL)
+    assert platform.easel("status").returncode == 1
+    started = platform.easel("up")
+    assert started.returncode == 0, started.stderr
+    assert user.job(done)["status"] == "succeeded"
+    assert user.wait(user.create(steps=4))["status"] == "succeeded"
+
+
 def test_data_survive_a_restart_and_nothing_is_left_running(platform: Platform, user: User) -> None:
     done = user.wait(user.create(**{**REQUEST, "steps": 4}))
     picture = user.picture(done["image_ids"][0])
