@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
@@ -21,7 +21,7 @@ from libs.kernel.problems import (
     ValidationFailed,
 )
 from libs.telemetry.logs import get_logger
-from libs.web.request_ids import current_request_id
+from libs.web.request_ids import HEADER, current_request_id
 
 log = get_logger(__name__)
 BY_STATUS: dict[int, type[Problem]] = {
@@ -30,7 +30,10 @@ BY_STATUS: dict[int, type[Problem]] = {
     404: NotFound,
     405: MethodNotAllowed,
 }
-DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout, ConnectionError, TimeoutError)
+AWAY = (OperationalError, InterfaceError, PoolTimeout, OSError)
+# PostgreSQL's classes "connection", "insufficient resources" and "operator intervention" (a
+# timeout, a shutdown), and the two failures that a repetition cures.
+AWAY_SQLSTATES = ("08", "53", "57", "40001", "40P01")
 
 
 def problem_document(problem: Problem, instance: str) -> dict[str, Any]:
@@ -51,7 +54,7 @@ def answer_problem(request: Request, problem: Problem) -> JSONResponse:
     return JSONResponse(
         problem_document(problem, request.url.path),
         status_code=problem.status,
-        headers=problem.headers,
+        headers={**problem.headers, HEADER: current_request_id()},
         media_type="application/problem+json",
     )
 
@@ -81,12 +84,22 @@ def http_problem(error: HTTPException) -> Problem:
     return BY_STATUS.get(error.status_code, BadRequest)()
 
 
+def is_away(error: Exception) -> bool:
+    """Whether a part did not answer. Of asyncpg's errors SQLAlchemy makes bare `DBAPIError`s."""
+    if isinstance(error, DBAPIError):
+        sqlstate = getattr(error.orig, "sqlstate", None) or ""
+        if error.connection_invalidated or sqlstate.startswith(AWAY_SQLSTATES):
+            return True
+    return isinstance(error, AWAY)
+
+
 def unexpected_problem(error: Exception) -> Problem:
     """A part that does not answer is a 503; anything else is ours, logged, and says nothing."""
-    if isinstance(error, DATABASE_AWAY):
+    if is_away(error):
         log.warning("dependency_unavailable", error=repr(error))
         return ServiceUnavailable()
-    log.error("request_failed", exc_info=error)
+    # Said here, too: the outermost handler answers after the log context is gone.
+    log.error("request_failed", exc_info=error, request_id=current_request_id())
     return InternalError("The failure was logged under this request id")
 
 
@@ -111,6 +124,6 @@ def install_problem_answers(app: FastAPI) -> None:
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
-    for kind in DATABASE_AWAY:
+    for kind in (DBAPIError, PoolTimeout, OSError):
         app.add_exception_handler(kind, on_anything)
     app.add_exception_handler(Exception, on_anything)

@@ -1,5 +1,6 @@
 """The shared application: problems, request ids, limits, health and metrics over ASGI."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,6 +10,7 @@ from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel, Field
 
 from libs.kernel.problems import NotFound, RateLimited
+from libs.telemetry.logs import configure_logs
 from libs.telemetry.tracing import configure_tracing, current_traceparent
 from libs.web.application import build_application
 from libs.web.body_limit import MAX_BODY_BYTES
@@ -104,7 +106,17 @@ async def test_an_unexpected_failure_says_nothing_of_itself(http: httpx.AsyncCli
     answer = await http.get("/broken")
     assert answer.status_code == 500
     assert "secret" not in answer.text
-    assert answer.json()["request_id"]
+
+
+async def test_an_unexpected_failure_is_found_by_its_request_id(
+    http: httpx.AsyncClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logs("test")
+    answer = await http.get("/broken", headers={"X-Request-Id": "gateway-12345678"})
+    assert answer.headers["x-request-id"] == answer.json()["request_id"] == "gateway-12345678"
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    failed = [line["request_id"] for line in lines if line["event"] == "request_failed"]
+    assert failed == ["gateway-12345678"]
 
 
 async def test_request_ids_are_taken_or_made(http: httpx.AsyncClient) -> None:
