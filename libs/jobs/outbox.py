@@ -26,7 +26,7 @@ async def add_task(session: AsyncSession, task: str, *, queue: str, **arguments:
 
 
 async def add_event(session: AsyncSession, event: Event) -> None:
-    """Publish an event to its user's streams after commit."""
+    """Publish an event to its job's stream after commit."""
     await _add(session, "event", event.topic, event.model_dump_json())
 
 

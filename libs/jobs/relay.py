@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import asyncpg
 from celery import Celery
 from prometheus_client import Counter, Histogram
+from pydantic import ValidationError
 from redis.asyncio import Redis
 from sqlalchemy import Row, text
 
@@ -23,6 +24,7 @@ from libs.telemetry.logs import get_logger
 log = get_logger(__name__)
 BATCH = 200
 CLAIM_SECONDS = 30
+UNREADABLE = (ValidationError, KeyError)
 POLL_SECONDS = 1.0  # what a lost notification costs at most
 relayed = Counter("easel_outbox_relayed_total", "Messages sent from the outbox", ("kind",))
 relay_delay = Histogram("easel_outbox_delay_seconds", "From commit to being sent")
@@ -69,16 +71,21 @@ async def send(relay: Relay, message: Row[tuple[object, ...]]) -> None:
 
 
 async def send_in_order(relay: Relay, messages: Sequence[Row[tuple[object, ...]]]) -> list[int]:
-    """Publish until the first failure; answers the ids that were sent."""
-    sent: list[int] = []
+    """Publish until the broker fails; answers the ids that are done with.
+
+    A message that no code can read is dropped: nothing behind it would ever be sent.
+    """
+    done: list[int] = []
     for message in messages:
         try:
             await send(relay, message)
+        except UNREADABLE as error:
+            log.error("relay_dropped", message_id=message.id, name=message.name, error=repr(error))
         except Exception as error:  # noqa: BLE001 - the broker's client raises many kinds
             log.warning("relay_failed", message_id=message.id, error=repr(error))
             break
-        sent.append(message.id)
-    return sent
+        done.append(message.id)
+    return done
 
 
 async def relay_batch(relay: Relay) -> bool:
@@ -87,10 +94,10 @@ async def relay_batch(relay: Relay) -> bool:
         messages = sorted((await session.execute(CLAIM)).all(), key=lambda row: row.id)
     if not messages:
         return False
-    sent = await send_in_order(relay, messages)
-    unsent = [message.id for message in messages if message.id not in set(sent)]
+    done = await send_in_order(relay, messages)
+    unsent = [message.id for message in messages if message.id not in set(done)]
     async with relay.sessions.begin() as session:
-        await session.execute(FORGET, {"ids": sent})
+        await session.execute(FORGET, {"ids": done})
         await session.execute(FREE, {"ids": unsent})
     return not unsent
 
@@ -121,6 +128,6 @@ async def listen_forever(
             await connection.add_listener("outbox", lambda *_: wake.set())
             wake.set()
             await closed.wait()
-        except (OSError, asyncpg.PostgresError) as error:
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             log.warning("listen_waits", error=repr(error))
         await asyncio.sleep(POLL_SECONDS)

@@ -80,6 +80,40 @@ async def test_while_redis_is_away_nothing_is_lost(sessions: SessionsOf, relay: 
     assert await waiting(sessions) == 0
 
 
+async def test_a_message_that_no_code_reads_blocks_nothing_behind_it(
+    sessions: SessionsOf, relay: Relay
+) -> None:
+    async with sessions("generation").begin() as session:
+        await add_event(session, event(1).model_copy(update={"topic": "job.forgotten"}))
+        await add_task(session, "some.task", queue="gpu-standard")
+        await add_event(session, event(2))
+    async with sessions("admin").begin() as session:
+        await session.execute(text("UPDATE ops.outbox SET payload = '{}' WHERE kind = 'task'"))
+    assert await relay_batch(relay)
+    assert await sent_numbers(relay.redis) == [2]
+    assert await waiting(sessions) == 0
+
+
+async def test_listening_survives_a_connection_that_closed_too_early(
+    sessions: SessionsOf, database: Database
+) -> None:
+    attempts: list[bool] = []
+
+    async def connect(dsn: str) -> asyncpg.Connection:
+        connection = await asyncpg.connect(dsn)
+        if not attempts:
+            await connection.close()  # what follows on it raises InterfaceError
+        attempts.append(connection.is_closed())
+        return connection
+
+    wake = asyncio.Event()
+    dsn = database.url("relay").replace("+asyncpg", "")
+    listening = asyncio.create_task(listen_forever(dsn, wake, connect))
+    await asyncio.wait_for(wake.wait(), 5)
+    listening.cancel()
+    assert attempts == [True, False]
+
+
 async def test_a_commit_wakes_the_relay_at_once(
     sessions: SessionsOf, database: Database, relay: Relay
 ) -> None:
