@@ -1,4 +1,4 @@
-"""Progress streams on Redis: one bounded stream a job and one a user.
+"""Progress streams on Redis: one bounded stream a job.
 
 Redis holds copies only: a stream that is lost costs progress bars, never a job; readers fall back
 to the database.
@@ -10,9 +10,8 @@ from redis.asyncio import Redis
 
 from libs.events.topics import Event
 
-JOB_STREAM_LENGTH = 1_000
-USER_STREAM_LENGTH = 5_000
-STREAM_LIFETIME_SECONDS = 24 * 3600
+JOB_STREAM_LENGTH = 2_000
+STREAM_LIFETIME_SECONDS = 3600
 FIRST = "0-0"
 
 
@@ -21,22 +20,12 @@ def job_stream(job_id: UUID) -> str:
     return f"events:job:{job_id}"
 
 
-def user_stream(user_id: UUID) -> str:
-    """Key of the stream with everything that happens to one user's jobs."""
-    return f"events:user:{user_id}"
-
-
 async def publish_event(redis: Redis, event: Event) -> None:
-    """Append an event to its job's and its user's stream in one round trip."""
-    entry = {"event": event.model_dump_json()}
-    targets = (
-        (job_stream(event.job_id), JOB_STREAM_LENGTH),
-        (user_stream(event.user_id), USER_STREAM_LENGTH),
-    )
+    """Append an event to its job's stream in one round trip."""
+    key = job_stream(event.job_id)
     async with redis.pipeline(transaction=False) as pipe:
-        for key, length in targets:
-            pipe.xadd(key, entry, maxlen=length, approximate=True)  # type: ignore[arg-type]
-            pipe.expire(key, STREAM_LIFETIME_SECONDS)
+        pipe.xadd(key, {"event": event.model_dump_json()}, maxlen=JOB_STREAM_LENGTH)
+        pipe.expire(key, STREAM_LIFETIME_SECONDS)
         await pipe.execute()
 
 
