@@ -71,7 +71,7 @@ def shared_settings(setup: Setup) -> dict[str, str]:
         "EASEL_PUBLIC_URL": setup.public_url,
         "EASEL_MODEL_SERVICE_URL": f"http://{LOOPBACK}:{ports['model']}",
         "EASEL_TRITON_GRPC_URL": f"{LOOPBACK}:{ports['triton_grpc']}",
-        "EASEL_WORKER_POOL": "standard",
+        "EASEL_WORKER_POOL": "premium,standard",
         "EASEL_WORKER_CONCURRENCY": str(WORKER_CONCURRENCY),
         **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
     }

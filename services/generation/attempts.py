@@ -5,7 +5,7 @@ from services.generation.models import Job
 
 MAX_FAILURES = 3
 RETRY_SECONDS = (1.0, 5.0, 15.0)
-PART_AWAY_SECONDS = 1.0
+LONGEST_PART_AWAY_SECONDS = 60.0
 LEASE_EXPIRED = {
     "slug": "worker-lost",
     "detail": "The machines that worked on this failed repeatedly; nothing was charged",
@@ -21,6 +21,11 @@ ENGINE_FAILED = {
 def retry_delay_seconds(failures: int) -> float:
     """The rest before the next attempt, after `failures` earlier ones."""
     return RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
+
+
+def part_away_seconds(attempt: int) -> float:
+    """The rest when a part was away in the `attempt`-th try: 1, 2, 4, ... at most 60 seconds."""
+    return min(LONGEST_PART_AWAY_SECONDS, 2.0 ** min(attempt - 1, 10))
 
 
 def requeued_event(job: Job, reason: dict[str, str]) -> Event:

@@ -13,6 +13,7 @@ from services.generation.schemas import ImageFormat
 
 Pixels = NDArray[np.uint8]
 THUMBNAIL_SIDE = 256
+PREVIEW_SIDE = 32
 EXIF_IMAGE_DESCRIPTION = 0x010E
 EXIF_SOFTWARE = 0x0131
 MEDIA_TYPES: dict[ImageFormat, str] = {
@@ -58,7 +59,9 @@ def encode_thumbnail(pixels: Pixels) -> bytes:
 
 
 def encode_preview(pixels: Pixels) -> bytes:
-    """A tiny PNG of a latent preview, for progress events."""
+    """A PNG of a latent preview of at most 32 px a side: it travels in every progress event."""
+    image = Image.fromarray(pixels, "RGB")
+    image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     buffer = io.BytesIO()
-    Image.fromarray(pixels, "RGB").save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()

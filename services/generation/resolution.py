@@ -1,6 +1,7 @@
 """From what a caller asked to what will be done: defaults, seed, work, price."""
 
 from libs.credits.pricing import Work
+from libs.kernel.problems import ValidationFailed
 from services.generation.schemas import MAX_SEED, GenerationRequest, ResolvedRequest
 from services.model.client.contracts import ModelInfo
 
@@ -8,7 +9,11 @@ from services.model.client.contracts import ModelInfo
 def resolve_request(
     request: GenerationRequest, model: ModelInfo, *, random_seed: int
 ) -> ResolvedRequest:
-    """Fill in the model's defaults and the seed; the model is named by its slug."""
+    """Fill in the model's defaults and the seed; the model is named by its slug.
+
+    Raises ValidationFailed for a side that is longer than the model can draw.
+    """
+    require_sides(request, model)
     return ResolvedRequest(
         task=request.task,
         model=model.slug,
@@ -24,6 +29,20 @@ def resolve_request(
         format=request.format,
         metadata=request.metadata,
     )
+
+
+def require_sides(request: GenerationRequest, model: ModelInfo) -> None:
+    """Raises ValidationFailed naming each side that the model cannot draw."""
+    sides = {"body.width": request.width, "body.height": request.height}
+    message = f"Input should be at most {model.max_side} for the model {model.slug}"
+    errors = [
+        {"field": field, "message": message}
+        for field, side in sides.items()
+        if side is not None and side > model.max_side
+    ]
+    if errors:
+        detail = "; ".join(f"{error['field']}: {message}" for error in errors)
+        raise ValidationFailed(detail, errors=errors)
 
 
 def work_of(request: ResolvedRequest, base: str) -> Work:

@@ -17,6 +17,8 @@ Side = Annotated[int, Field(ge=64, le=2048, multiple_of=SIDE_STEP, description="
 
 
 Prompt = Annotated[PlainText, Field(max_length=2000)]
+Label = Annotated[PlainText, Field(min_length=1, max_length=64)]
+LabelText = Annotated[PlainText, Field(max_length=200)]
 EXAMPLE: dict[str, JsonValue] = {
     "model": "demo",
     "prompt": "a red apple",
@@ -49,7 +51,7 @@ class GenerationRequest(BaseModel):
     num_images: int = Field(default=1, ge=1, le=8)
     format: ImageFormat = "png"
     expires_in: int | None = Field(default=None, ge=10, le=86_400, description="Seconds to wait")
-    metadata: dict[str, Annotated[str, Field(max_length=200)]] = Field(
+    metadata: dict[Label, LabelText] = Field(
         default_factory=dict, max_length=16, description="Your own labels; kept, never read"
     )
 

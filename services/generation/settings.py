@@ -24,13 +24,18 @@ class WorkerSettings(BackgroundSettings):
 
     triton_grpc_url: str
     triton_control_key: str = ""
-    worker_pool: str = "standard"
+    worker_pool: str = "standard"  # several, separated by commas, in the order of their service
     worker_concurrency: int = 4
     s3_bucket_images: str
     s3_region: str
     s3_endpoint_url: str | None = None
     s3_access_key_id: str | None = None
     s3_secret_access_key: str | None = None
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """The GPU pools whose jobs this worker runs."""
+        return tuple(pool.strip() for pool in self.worker_pool.split(","))
 
 
 class RelaySettings(BackgroundSettings):

@@ -17,14 +17,14 @@ from libs.jobs.celery_app import queue_of_pool
 from libs.jobs.outbox import add_event
 from libs.telemetry.logs import get_logger
 from services.generation.answers import finished_event
-from services.generation.attempts import LEASE_EXPIRED, MAX_FAILURES, requeued_event
+from services.generation.attempts import LEASE_EXPIRED, MAX_FAILURES
 from services.generation.models import Job
-from services.generation.repository import leases, sweeps
+from services.generation.repository import sweeps
+from services.generation.service.endings import finish_job, hand_back_job
 from services.generation.wake_ups import WAKE_UP
 
 log = get_logger(__name__)
 SWEEP_SECONDS = 2.0
-FORGET_EVERY_SWEEPS = 300
 MAX_WAKE_UPS = 50
 swept = Counter("easel_jobs_swept_total", "Jobs that the sweeper took care of", ("outcome",))
 
@@ -40,20 +40,13 @@ class Sweeper:
 
 async def recover_job(session: AsyncSession, job: Job) -> None:
     """A worker has died: queue its job again, or give up after too many failures and refund."""
-    claim = leases.Claim(job.id, job.attempt)
     await set_tenant(session, job.user_id)
     if job.failures + 1 < MAX_FAILURES:
-        await leases.hand_back(session, claim, delay_seconds=0, failures=1)
-        await add_event(session, requeued_event(job, LEASE_EXPIRED))
+        await hand_back_job(session, job, LEASE_EXPIRED, failures=1)
         swept.labels("requeued").inc()
-        return
-    await leases.finish(
-        session, claim, state="failed", captured=0, images_done=0, error=LEASE_EXPIRED
-    )
-    await settle_hold(session, user_id=job.user_id, hold_id=job.id, captured=0)
-    await session.refresh(job)
-    await add_event(session, finished_event(job))
-    swept.labels("failed").inc()
+    else:
+        await finish_job(session, job, "failed", error=LEASE_EXPIRED)
+        swept.labels("failed").inc()
 
 
 async def recover_lost_jobs(sweeper: Sweeper) -> None:
@@ -88,17 +81,18 @@ async def wake_workers(sweeper: Sweeper) -> None:
             await asyncio.to_thread(sweeper.celery.send_task, WAKE_UP, queue=queue, retry=False)
 
 
+async def forget_old_answers(sweeper: Sweeper) -> None:
+    """Delete stored answers of idempotent requests after their day."""
+    async with sweeper.sessions.begin() as session:
+        await sweeps.forget_old_answers(session)
+
+
 async def sweep_forever(sweeper: Sweeper) -> None:
     """Sweep every two seconds; an outage of a part ends one sweep, not the sweeper."""
-    sweeps_done = 0
     while True:
-        for work in (recover_lost_jobs, expire_jobs, wake_workers):
+        for work in (recover_lost_jobs, expire_jobs, wake_workers, forget_old_answers):
             try:
                 await work(sweeper)
             except Exception as error:  # noqa: BLE001 - whatever is away, try again
                 log.warning("sweep_waits", work=work.__name__, error=repr(error))
-        if sweeps_done % FORGET_EVERY_SWEEPS == 0:
-            async with sweeper.sessions.begin() as session:
-                await sweeps.forget_old_answers(session)
-        sweeps_done += 1
         await asyncio.sleep(SWEEP_SECONDS)

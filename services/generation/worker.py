@@ -43,7 +43,7 @@ async def build_worker(settings: WorkerSettings) -> Worker:
     triton = TritonClient(settings.triton_grpc_url, control_key=settings.triton_control_key)
     return Worker(
         name=f"{socket.gethostname()}:{os.getpid()}",
-        pool=settings.worker_pool,
+        pools=settings.pools,
         sessions=build_sessions(engine),
         studio=Studio(triton, store, build_redis(settings.redis_url)),
         stopping=asyncio.Event(),
@@ -70,7 +70,7 @@ def main() -> None:
             "worker",
             "--pool=threads",
             f"--concurrency={settings.worker_concurrency}",
-            f"--queues={queue_of_pool(settings.worker_pool)}",
+            f"--queues={','.join(queue_of_pool(pool) for pool in settings.pools)}",
             f"--hostname=worker-{os.getpid()}@%h",
             f"--loglevel={settings.log_level}",
             "--without-gossip",

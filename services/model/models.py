@@ -23,6 +23,7 @@ class Model(Base):
     description: Mapped[str]
     default_width: Mapped[int]
     default_height: Mapped[int]
+    max_side: Mapped[int]
     default_steps: Mapped[int]
     default_guidance: Mapped[float]
     created_at: Mapped[datetime]

@@ -64,8 +64,8 @@ ONE_ROW_EACH = {
         VALUES (:user, :board, :image)""",
     "models.models": """
         INSERT INTO models.models (id, user_id, slug, name, type, base, description,
-            default_width, default_height, default_steps, default_guidance)
-        VALUES (:id, :user, 'private', 'Private', 'lora', 'sd15', '', 512, 512, 20, 5)""",
+            default_width, default_height, max_side, default_steps, default_guidance)
+        VALUES (:id, :user, 'private', 'Private', 'lora', 'sd15', '', 512, 512, 512, 20, 5)""",
     "generation.jobs": """
         INSERT INTO generation.jobs
             (id, user_id, tier, pool, model, base, request, quoted_millicredits)

@@ -21,6 +21,7 @@ from libs.web.idempotency import (
 )
 from libs.web.openapi import problem_answers
 from libs.web.pagination import Page, PageQuery
+from libs.web.text_fields import PlainText
 from services.generation.answers import show_job
 from services.generation.models import JobState
 from services.generation.problems import AlreadyFinished, GenerationNotFound
@@ -85,7 +86,9 @@ async def list_generations(
     session: TenantSession,
     page: PageQuery,
     status: Annotated[JobState | None, Query(description="Only jobs in this state")] = None,
-    model: Annotated[str | None, Query(description="Only jobs of this model")] = None,
+    model: Annotated[
+        PlainText | None, Query(max_length=100, description="Only jobs of this model")
+    ] = None,
 ) -> Page[GenerationAnswer]:
     """The caller's jobs, newest first."""
     return await owner.list_generations(session, page, state=status, model=model)

@@ -32,6 +32,7 @@ from services.generation.resolution import seed_of_image
 from services.generation.schemas import ResolvedRequest
 
 PREVIEW_EVERY_STEPS = 5
+TELL_SECONDS = 0.25  # a Redis that hangs must not hold up the drawing
 
 
 @dataclass
@@ -110,7 +111,8 @@ async def tell(studio: Studio, job: Job, topic: Topic, data: dict[str, Any]) -> 
     """Publish progress as far as Redis is there: a lost progress event costs nothing."""
     event = Event(topic=topic, user_id=job.user_id, job_id=job.id, data=data)
     with contextlib.suppress(RedisError, OSError):
-        await publish_event(studio.redis, event)
+        async with asyncio.timeout(TELL_SECONDS):
+            await publish_event(studio.redis, event)
 
 
 def object_key(user_id: UUID, image_id: UUID, created: str, extension: str) -> str:
@@ -121,7 +123,8 @@ def object_key(user_id: UUID, image_id: UUID, created: str, extension: str) -> s
 def image_parameters(drawing: Drawing, index: int) -> dict[str, Any]:
     """The request that makes exactly this image again."""
     seed = seed_of_image(drawing.request, index)
-    return {**drawing.request.model_dump(mode="json"), "seed": seed, "num_images": 1}
+    request = drawing.request.model_dump(mode="json", exclude={"metadata"})
+    return {**request, "seed": seed, "num_images": 1}
 
 
 async def store_image(

@@ -4,16 +4,14 @@ import asyncio
 import contextlib
 import enum
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import Counter, Histogram
 from sqlalchemy.exc import SQLAlchemyError
 
-from libs.credits.ledger import settle_hold
 from libs.credits.pricing import executed_price
 from libs.db.engine import Sessions
 from libs.db.transaction import transaction
-from libs.events.topics import Event
-from libs.jobs.outbox import add_event
 from libs.storage.objects import StorageUnavailable
 from libs.telemetry.logs import get_logger
 from libs.tiers.catalogue import load_catalogue
@@ -24,15 +22,12 @@ from libs.triton.errors import (
     Retryable,
     TritonError,
 )
-from services.gallery.client.images import record_image
-from services.generation.answers import finished_event
 from services.generation.attempts import (
     ENGINE_FAILED,
     MAX_FAILURES,
     PART_AWAY,
-    PART_AWAY_SECONDS,
     WORKER_STOPS,
-    requeued_event,
+    part_away_seconds,
     retry_delay_seconds,
 )
 from services.generation.models import Job, JobState
@@ -40,10 +35,13 @@ from services.generation.repository import leases
 from services.generation.resolution import work_of
 from services.generation.schemas import ResolvedRequest
 from services.generation.service.drawing import Drawing, Studio, draw_images
+from services.generation.service.endings import finish_job, hand_back_job
 
 log = get_logger(__name__)
 RENEW_SECONDS = 1.0
 STOP_GRACE_SECONDS = 2.0
+CANCEL_AGAIN_SECONDS = 0.2
+MEND_SECONDS = 10.0  # less than a lease
 attempts = Counter("easel_job_attempts_total", "Attempts of jobs by outcome", ("outcome",))
 attempt_seconds = Histogram("easel_job_attempt_seconds", "From claim to closing transaction")
 
@@ -61,7 +59,7 @@ class Worker:
     """One worker process beside one Triton server; `stopping` is set at SIGTERM."""
 
     name: str
-    pool: str
+    pools: tuple[str, ...]
     sessions: Sessions
     studio: Studio
     stopping: asyncio.Event
@@ -78,11 +76,15 @@ async def work_until_idle(worker: Worker) -> None:
 
 
 async def claim_job(worker: Worker) -> Job | None:
-    """Claim what is due by fair order, in a transaction of its own."""
-    async with worker.sessions.begin() as session:
-        return await leases.claim_next(
-            session, pool=worker.pool, worker=worker.name, tiers=load_catalogue().tiers
-        )
+    """Claim what is due by fair order in the first pool that has something."""
+    for pool in worker.pools:
+        async with worker.sessions.begin() as session:
+            job = await leases.claim_next(
+                session, pool=pool, worker=worker.name, tiers=load_catalogue().tiers
+            )
+        if job is not None:
+            return job
+    return None
 
 
 async def attempt_job(worker: Worker, job: Job) -> None:
@@ -105,13 +107,15 @@ async def draw_and_settle(worker: Worker, drawing: Drawing) -> None:
         await close_job(worker, drawing, "failed", refused)
     except (EngineUnhealthy, EngineStalled) as error:
         log.error("engine_broken", job_id=str(job.id), error=repr(error))
-        await retry_or_fail(worker, drawing)
-        await mend_engine(worker)
+        if await mend_engine(worker):
+            await retry_or_fail(worker, drawing)
+        else:
+            await wait_for_part(worker, job)
     except (Retryable, StorageUnavailable) as error:
         log.warning("attempt_interrupted", job_id=str(job.id), error=repr(error))
-        await hand_back(worker, job, PART_AWAY, delay_seconds=PART_AWAY_SECONDS)
-    except TritonError as error:
-        log.error("attempt_failed", job_id=str(job.id), error=repr(error))
+        await wait_for_part(worker, job)
+    except Exception as error:
+        log.exception("attempt_failed", job_id=str(job.id), error=repr(error))
         await retry_or_fail(worker, drawing)
     else:
         await end_attempt(worker, drawing, interruption)
@@ -140,9 +144,18 @@ async def draw_under_lease(worker: Worker, drawing: Drawing) -> Interruption | N
             return None
         return keep.result()
     finally:
-        for task in (draw, keep):
-            task.cancel()
-        await asyncio.gather(draw, keep, return_exceptions=True)
+        await asyncio.gather(end_task(draw), end_task(keep))
+
+
+async def end_task(task: asyncio.Task[Any]) -> None:
+    """Cancel a task until it has ended.
+
+    Once is not enough: `asyncio.wait_for` of Python 3.11 drops a cancellation that arrives just as
+    its work is done, and the Redis client sends through it.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=CANCEL_AGAIN_SECONDS)
 
 
 async def keep_lease(worker: Worker, job: Job) -> Interruption:
@@ -166,39 +179,34 @@ async def keep_lease(worker: Worker, job: Job) -> Interruption:
 async def close_job(
     worker: Worker, drawing: Drawing, state: JobState, error: dict[str, str] | None = None
 ) -> None:
-    """The closing transaction: state, images, capture and release, events. Raises LeaseLost."""
-    job = drawing.job
-    steps = drawing.executed_steps() if state != "failed" else 0
+    """End the job with what was delivered; a failed one is free. Raises LeaseLost."""
+    job, failed = drawing.job, state == "failed"
+    steps = 0 if failed else drawing.executed_steps()
     captured = executed_price(work_of(drawing.request, job.base), steps)
-    captured = min(captured, job.quoted_millicredits)
-    images = drawing.images if state != "failed" else []
     async with transaction(worker.sessions, job.user_id) as session:
-        await leases.finish(
+        await finish_job(
             session,
-            leases.Claim(job.id, job.attempt),
-            state=state,
-            captured=captured,
-            images_done=len(images),
+            job,
+            state,
+            captured=min(captured, job.quoted_millicredits),
+            images=() if failed else drawing.images,
             error=error,
         )
-        for image in images:
-            await record_image(session, image)
-            await add_event(session, image_event(job, str(image.id)))
-        await settle_hold(session, user_id=job.user_id, hold_id=job.id, captured=captured)
-        closed = await session.get_one(Job, job.id, populate_existing=True)
-        await add_event(session, finished_event(closed))
     attempts.labels(state).inc()
 
 
 async def hand_back(
     worker: Worker, job: Job, reason: dict[str, str], *, delay_seconds: float, failures: int = 0
 ) -> None:
-    """Queue the job again; what was drawn is drawn again, free of charge. Raises LeaseLost."""
-    claim = leases.Claim(job.id, job.attempt)
+    """Queue the job again. Raises LeaseLost."""
     async with transaction(worker.sessions, job.user_id) as session:
-        await leases.hand_back(session, claim, delay_seconds=delay_seconds, failures=failures)
-        await add_event(session, requeued_event(job, reason))
+        await hand_back_job(session, job, reason, delay_seconds=delay_seconds, failures=failures)
     attempts.labels(reason["slug"]).inc()
+
+
+async def wait_for_part(worker: Worker, job: Job) -> None:
+    """A part is away: hand the job back, for longer each time, and count no failure."""
+    await hand_back(worker, job, PART_AWAY, delay_seconds=part_away_seconds(job.attempt))
 
 
 async def retry_or_fail(worker: Worker, drawing: Drawing) -> None:
@@ -214,15 +222,15 @@ async def retry_or_fail(worker: Worker, drawing: Drawing) -> None:
         await close_job(worker, drawing, "failed", ENGINE_FAILED)
 
 
-async def mend_engine(worker: Worker) -> None:
-    """Load the model anew: Triton never restarts an engine whose process died."""
+async def mend_engine(worker: Worker) -> bool:
+    """Load the model anew, since Triton never restarts an engine that died; whether it works.
+
+    Takes less time than a lease: the job that met the broken engine is still ours after it.
+    """
     try:
-        await worker.studio.triton.reload()
-    except TritonError as error:
+        async with asyncio.timeout(MEND_SECONDS):
+            await worker.studio.triton.reload()
+    except (TritonError, TimeoutError) as error:
         log.error("engine_not_mended", error=repr(error))
-
-
-def image_event(job: Job, image_id: str) -> Event:
-    """Tells the owner that an image is in the gallery."""
-    data = {"image_id": image_id}
-    return Event(topic="image.created", user_id=job.user_id, job_id=job.id, data=data)
+        return False
+    return True

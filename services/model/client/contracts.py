@@ -12,7 +12,10 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$"  # a slug or a UUID
 
 
 class ModelInfo(BaseModel):
-    """One model. Sizes are pixels; `default_guidance` is the classifier-free guidance scale."""
+    """One model. Sizes are pixels, `max_side` the longest side that it can draw.
+
+    `default_guidance` is the scale of classifier-free guidance.
+    """
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
@@ -24,5 +27,6 @@ class ModelInfo(BaseModel):
     description: str
     default_width: int
     default_height: int
+    max_side: int
     default_steps: int
     default_guidance: float

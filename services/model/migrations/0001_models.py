@@ -25,6 +25,7 @@ def upgrade() -> None:
             default_width integer NOT NULL CHECK (default_width BETWEEN 64 AND 2048),
             default_height integer NOT NULL CHECK (default_height BETWEEN 64 AND 2048),
             default_steps integer NOT NULL CHECK (default_steps BETWEEN 1 AND 150),
+            max_side integer NOT NULL CHECK (max_side BETWEEN 64 AND 2048),
             default_guidance double precision NOT NULL CHECK (default_guidance BETWEEN 1 AND 20),
             created_at timestamptz NOT NULL DEFAULT now()
         )
@@ -36,10 +37,10 @@ def upgrade() -> None:
     op.execute(
         """
         INSERT INTO models.models (id, slug, name, type, base, description,
-            default_width, default_height, default_steps, default_guidance)
+            default_width, default_height, max_side, default_steps, default_guidance)
         VALUES ('01938f00-0000-7000-8000-000000000001', 'demo', 'Demo', 'checkpoint', 'demo',
             'A small model that ships with Easel and draws 64 pixel pictures on any computer',
-            64, 64, 20, 5.0)
+            64, 64, 256, 20, 5.0)
         """
     )
     isolate_tenants("models.models")

@@ -114,6 +114,7 @@ async def test_a_seed_is_chosen_and_recorded(ada: Customer) -> None:
     [
         ("width", 63),
         ("width", 2049),
+        ("width", 264),
         ("height", 100),
         ("steps", 0),
         ("steps", 151),
@@ -140,6 +141,17 @@ async def test_a_bad_field_is_named(
     assert answer.status_code == 422
     assert [error["field"] for error in answer.json()["errors"]] == [f"body.{field}"]
     assert await count(sessions, "generation.jobs") == 0
+
+
+@pytest.mark.parametrize("metadata", [{"a": "\x00"}, {"\x00": "a"}, {"x" * 65: "a"}, {"": "a"}])
+async def test_labels_are_short_plain_text(ada: Customer, metadata: dict[str, str]) -> None:
+    answer = await ada.post(PATH, {**REQUEST, "metadata": metadata})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"].startswith("body.metadata")
+
+
+async def test_a_filter_that_cannot_be_stored_is_refused(ada: Customer) -> None:
+    assert (await ada.get(PATH, model="\x00")).status_code == 422
 
 
 async def test_an_unknown_model_is_not_found(ada: Customer) -> None:

@@ -13,13 +13,16 @@ from libs.credits.audit import accounts_out_of_balance
 from libs.db.engine import Sessions
 from libs.db.transaction import transaction
 from libs.events.streams import FIRST, job_stream, read_events
+from libs.kernel.clock import utc_now
 from libs.storage.objects import ObjectStore, StorageSettings
 from libs.testkit.triton import TritonServer
 from libs.triton.client import TritonClient
-from services.generation.attempts import MAX_FAILURES
+from services.generation.attempts import MAX_FAILURES, WORKER_STOPS
 from services.generation.models import Job
-from services.generation.repository import jobs, leases
+from services.generation.repository import leases
+from services.generation.service import owner
 from services.generation.service.drawing import Studio
+from services.generation.service.endings import hand_back_job
 from services.generation.service.execution import (
     Worker,
     attempt_job,
@@ -38,7 +41,9 @@ async def worker(
     queue: Queue, redis: Redis, store: ObjectStore, triton_server: TritonServer
 ) -> AsyncIterator[Worker]:
     triton: TritonClient = triton_server.client()
-    yield Worker("test", "standard", queue.workers, Studio(triton, store, redis), asyncio.Event())
+    yield Worker(
+        "test", ("standard",), queue.workers, Studio(triton, store, redis), asyncio.Event()
+    )
     await triton.close()
 
 
@@ -53,6 +58,12 @@ async def assert_settled(sessions: Callable[[str], Sessions]) -> None:
         assert await accounts_out_of_balance(session) == []
         open_holds = "SELECT count(*) FROM credits.holds WHERE settled_at IS NULL"
         assert await session.scalar(text(open_holds)) == 0
+
+
+async def request_cancel(queue: Queue, user: UUID, job_id: UUID) -> None:
+    async with transaction(queue.api, user) as session:
+        job = await owner.cancel_generation(session, job_id, clock=utc_now)
+    assert job.state == "running"
 
 
 async def wait_for_progress(redis: Redis, job_id: UUID) -> None:
@@ -88,10 +99,7 @@ async def test_a_cancel_in_mid_run_charges_the_steps_done(
     job_id = await queue.enter(user, request=LONG, price=8_000)
     work = asyncio.create_task(attempt_job(worker, await claimed(worker)))
     await wait_for_progress(redis, job_id)
-    async with transaction(queue.api, user) as session:
-        job = await jobs.lock_job(session, job_id)
-        assert job is not None
-        job.cancel_requested = True
+    await request_cancel(queue, user, job_id)
     async with asyncio.timeout(10):
         await work
     job = await queue.read(user, job_id)
@@ -127,6 +135,20 @@ async def test_a_stopping_worker_hands_its_job_back_unharmed(
         await work
     job = await queue.read(user, job_id)
     assert (job.state, job.failures, job.lease_until) == ("queued", 0, None)
+
+
+async def test_a_wish_to_cancel_outlives_the_attempt(
+    queue: Queue, worker: Worker, sessions: Callable[[str], Sessions]
+) -> None:
+    user = uuid4()
+    job_id = await queue.enter(user, request=TINY)
+    job = await claimed(worker)
+    await request_cancel(queue, user, job_id)
+    async with transaction(queue.workers, user) as session:
+        await hand_back_job(session, job, WORKER_STOPS)
+    ended = await queue.read(user, job_id)
+    assert (ended.state, ended.captured_millicredits) == ("cancelled", 0)
+    await assert_settled(sessions)
 
 
 async def test_a_request_that_the_engine_refuses_fails_at_once_and_is_free(

@@ -10,8 +10,8 @@ from libs.kernel.ids import new_id
 ADD = text(
     """
     INSERT INTO models.models (id, user_id, slug, name, type, base, description,
-        default_width, default_height, default_steps, default_guidance)
-    VALUES (:id, :user_id, :slug, :slug, :type, :base, '', :side, :side, 30, 7.0)
+        default_width, default_height, max_side, default_steps, default_guidance)
+    VALUES (:id, :user_id, :slug, :slug, :type, :base, '', :side, :side, :side, 30, 7.0)
     """
 )
 

@@ -1,0 +1,69 @@
+"""How an attempt ends, each way in one transaction of its own: finished, or back in the queue."""
+
+from collections.abc import Sequence
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from libs.credits.ledger import settle_hold
+from libs.events.topics import Event
+from libs.jobs.outbox import add_event
+from services.gallery.client.images import ImageRecord, record_image
+from services.generation.answers import finished_event
+from services.generation.attempts import requeued_event
+from services.generation.models import Job, JobState
+from services.generation.repository import leases
+
+
+async def finish_job(
+    session: AsyncSession,
+    job: Job,
+    state: JobState,
+    *,
+    captured: int = 0,
+    images: Sequence[ImageRecord] = (),
+    error: dict[str, str] | None = None,
+) -> None:
+    """Write the final state, the images, capture and release, and the events.
+
+    The session's tenant is the job's owner. Raises LeaseLost, upon which all of it rolls back.
+    """
+    await leases.finish(
+        session,
+        leases.Claim(job.id, job.attempt),
+        state=state,
+        captured=captured,
+        images_done=len(images),
+        error=error,
+    )
+    for image in images:
+        await record_image(session, image)
+        await add_event(session, image_event(job, image))
+    await settle_hold(session, user_id=job.user_id, hold_id=job.id, captured=captured)
+    closed = await session.get_one(Job, job.id, populate_existing=True)
+    await add_event(session, finished_event(closed))
+
+
+async def hand_back_job(
+    session: AsyncSession,
+    job: Job,
+    reason: dict[str, str],
+    *,
+    delay_seconds: float = 0,
+    failures: int = 0,
+) -> None:
+    """Queue the job again; one whose owner wants it cancelled ends here, free of charge.
+
+    What was drawn is drawn again and charged once. Raises LeaseLost.
+    """
+    claim = leases.Claim(job.id, job.attempt)
+    if await leases.renew(session, claim):
+        await finish_job(session, job, "cancelled")
+        return
+    await leases.hand_back(session, claim, delay_seconds=delay_seconds, failures=failures)
+    await add_event(session, requeued_event(job, reason))
+
+
+def image_event(job: Job, image: ImageRecord) -> Event:
+    """Tells the owner that an image is in the gallery."""
+    data = {"image_id": str(image.id)}
+    return Event(topic="image.created", user_id=job.user_id, job_id=job.id, data=data)
