@@ -16,7 +16,7 @@ from dev.state import State
 
 GIB = 2**30
 # Environments, their downloads while they are installed, and room for pictures.
-DISK_BYTES = 6 * GIB
+DISK_BYTES = 4 * GIB
 MEMORY_BYTES = 2.5 * GIB
 
 

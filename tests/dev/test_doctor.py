@@ -13,7 +13,7 @@ from dev.state import State
 def test_a_full_disk_is_trouble_with_a_mend() -> None:
     finding = disk_finding(2 * GIB, Path("state"), installed=False)
     assert finding.trouble == (
-        "2.0 GiB free below state, 6 are needed: free some, or set EASEL_STATE_DIR"
+        "2.0 GiB free below state, 4 are needed: free some, or set EASEL_STATE_DIR"
     )
 
 
