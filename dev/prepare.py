@@ -23,9 +23,9 @@ async def create_database(admin_url: str) -> None:
     name = parts.path.removeprefix("/")
     connection = await asyncpg.connect(parts._replace(path="/postgres").geturl())
     try:
-        find = "SELECT quote_ident($1), EXISTS (SELECT FROM pg_database WHERE datname = $1)"
-        quoted, exists = await connection.fetchrow(find, name)
-        if not exists:
+        find = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)"
+        if not await connection.fetchval(find, name):
+            quoted = await connection.fetchval("SELECT quote_ident($1)", name)
             await connection.execute(f"CREATE DATABASE {quoted}")
     finally:
         await connection.close()
