@@ -22,6 +22,7 @@ from inference.engine.engine import Engine
 from inference.engine.events import Event, Failure, Picture, Sender
 from inference.engine.settings import read_settings
 
+log = logging.getLogger("easel.engine")
 FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 
 
@@ -68,7 +69,11 @@ class Service:
         self._metrics_server = None
         if settings.metrics_port:
             port = settings.metrics_port + (number if on_gpu else 0)
-            self._metrics_server = self._engine.metrics.serve(settings.metrics_address, port)[0]
+            try:
+                self._metrics_server = self._engine.metrics.serve(settings.metrics_address, port)[0]
+            except OSError as error:
+                # An engine that hangs keeps the port after its model was loaded anew.
+                log.error("no metrics on port %d: %s", port, error)
 
     def execute(self, requests: list[Any]) -> None:
         for request in requests:

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import numpy as np
 from pydantic import ValidationError
-from tritonclient.grpc import aio
+from tritonclient.grpc import KeepAliveOptions, aio
 from tritonclient.utils import InferenceServerException
 
 from libs.triton.contract import MODEL, Done, GenerationRequest, Progress, Started, parse_event
@@ -16,6 +16,7 @@ from libs.triton.errors import (
     EngineUnhealthy,
     GenerationFailed,
     InvalidGeneration,
+    ServerDraining,
     ServerUnavailable,
     TritonError,
     classify,
@@ -25,7 +26,20 @@ from libs.triton.errors import (
 STATUS_HEADERS = {"triton_grpc_error": "true"}
 CONTROL_HEADER = "triton-grpc-protocol-easel-control"
 READY_SECONDS = 5.0
+LOAD_SECONDS = 60.0
 NOTHING = "{}"
+KEEP_ALIVE = KeepAliveOptions()
+# They replace tritonclient's own, which are the last six here; gRPC's own backoff grows to 120 s.
+CHANNEL_ARGUMENTS = [
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.keepalive_time_ms", KEEP_ALIVE.keepalive_time_ms),
+    ("grpc.keepalive_timeout_ms", KEEP_ALIVE.keepalive_timeout_ms),
+    ("grpc.keepalive_permit_without_calls", KEEP_ALIVE.keepalive_permit_without_calls),
+    ("grpc.http2.max_pings_without_data", KEEP_ALIVE.http2_max_pings_without_data),
+]
 
 
 class TritonClient:
@@ -91,7 +105,7 @@ class TritonClient:
         stream = self._stream(NOTHING, "")
         try:
             async with asyncio.timeout(self._stall_seconds):
-                await anext(stream)
+                _, refusal = await anext(stream)
         except grpc.aio.AioRpcError as failure:
             error = classify(failure.code(), failure.details() or "")
             if isinstance(error, InvalidGeneration | EngineUnhealthy):
@@ -99,23 +113,32 @@ class TritonClient:
             raise error from failure
         except TimeoutError:
             raise EngineStalled(f"no answer in {self._stall_seconds:g} s") from None
+        if refusal is not None:
+            raise _classified(refusal)
         raise GenerationFailed("the engine took a request for nothing")
 
     async def reload(self) -> bool:
-        """Load the model anew if the engine's process died; whether that was needed.
+        """Load the model anew if the engine's process died, hangs or is not loaded; whether it did.
 
         Needs the control key. Raises TritonError when the model cannot be loaded.
         """
         async with self._reloading:
-            if await self.is_alive():
+            if await self._answers():
                 return False
+            connection, headers = self._connect(), self._control_headers
             # Triton takes a load of a loaded model for a wish that is fulfilled.
             try:
-                await self._connect().unload_model(MODEL, headers=self._control_headers)
-                await self._connect().load_model(MODEL, headers=self._control_headers)
+                await connection.unload_model(MODEL, headers=headers, client_timeout=LOAD_SECONDS)
+                await connection.load_model(MODEL, headers=headers, client_timeout=LOAD_SECONDS)
             except InferenceServerException as error:
                 raise _classified(error) from error
             return True
+
+    async def _answers(self) -> bool:
+        try:
+            return await self.is_alive()
+        except (EngineStalled, ServerDraining):  # not loaded: an earlier load failed
+            return False
 
     async def close(self) -> None:
         """Give the connection back."""
@@ -125,7 +148,7 @@ class TritonClient:
 
     def _connect(self) -> aio.InferenceServerClient:
         if self._connection is None:
-            self._connection = aio.InferenceServerClient(self._url)
+            self._connection = aio.InferenceServerClient(self._url, channel_args=CHANNEL_ARGUMENTS)
         return self._connection
 
     def _stream(self, text: str, request_id: str) -> Any:

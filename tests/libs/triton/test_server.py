@@ -187,3 +187,20 @@ async def test_an_engine_that_died_is_noticed_and_loaded_anew(
     reloads = await asyncio.gather(triton_client.reload(), triton_client.reload())
     assert list(reloads) == [True, False]
     assert (await draw(triton_client)).shape == (64, 64, 3)
+
+
+async def test_an_engine_that_hangs_is_loaded_anew(
+    triton_server: TritonServer, triton_client: TritonClient
+) -> None:
+    await draw(triton_client)
+    impatient = TritonClient(
+        triton_server.url, control_key=triton_server.place.control_key, stall_seconds=3.0
+    )
+    hanging = find_stubs(triton_server.place.shm_prefix)
+    for stub in hanging:
+        os.kill(stub, signal.SIGSTOP)
+    assert await impatient.reload()
+    await impatient.close()
+    assert (await draw(triton_client)).shape == (64, 64, 3)
+    for stub in hanging:
+        os.kill(stub, signal.SIGKILL)
