@@ -30,7 +30,7 @@ MIGRATION_OWNERS = (
     "services.generation",
 )
 # Settings that a developer may hand to every process.
-PASSED_ON = ("EASEL_LOG_LEVEL", "EASEL_ENVIRONMENT")
+PASSED_ON = ("EASEL_LOG_LEVEL",)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,6 @@ def shared_settings(setup: Setup) -> dict[str, str]:
     """Settings that are the same for every process."""
     ports, backing = setup.ports, setup.backing
     return {
-        "EASEL_ENVIRONMENT": "local",
         "EASEL_LOG_LEVEL": "INFO",
         "EASEL_HOST": LOOPBACK,
         "EASEL_REDIS_URL": backing.redis_url,
@@ -68,7 +67,6 @@ def shared_settings(setup: Setup) -> dict[str, str]:
         "EASEL_S3_SECRET_ACCESS_KEY": backing.s3_secret_access_key,
         "EASEL_S3_REGION": REGION,
         "EASEL_JWKS_URL": f"http://{LOOPBACK}:{ports['user']}/api/v1/auth/.well-known/jwks.json",
-        "EASEL_PUBLIC_URL": setup.public_url,
         "EASEL_MODEL_SERVICE_URL": f"http://{LOOPBACK}:{ports['model']}",
         "EASEL_TRITON_GRPC_URL": f"{LOOPBACK}:{ports['triton_grpc']}",
         "EASEL_WORKER_POOL": "premium,standard",

@@ -24,7 +24,6 @@ class TenantServiceSettings(Settings):
     database_url: str
     jwks_url: str
     token_issuer: str = "easel"
-    public_url: str = "http://127.0.0.1:8080"
 
 
 def build_tenant_application(

@@ -19,8 +19,3 @@ def build_redis(url: str) -> Redis:
         retry=Retry(NoBackoff(), 1),
     )
     return client
-
-
-async def check_redis(redis: Redis) -> None:
-    """Readiness: raises if Redis does not answer."""
-    await redis.ping()

@@ -16,20 +16,8 @@ class AsyncBridge:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self.loop.run_forever, name="async-bridge", daemon=True
-        )
-        self._thread.start()
+        threading.Thread(target=self.loop.run_forever, name="async-bridge", daemon=True).start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run to the end and answer or raise; blocks the calling thread, not the loop."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()
-
-    def start(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Let a coroutine run beside the callers."""
-        asyncio.run_coroutine_threadsafe(work, self.loop)
-
-    def close(self) -> None:
-        """Stop the loop; what is still running is abandoned."""
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(timeout=5)

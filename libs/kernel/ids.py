@@ -3,18 +3,12 @@
 import hashlib
 import os
 import time
-from datetime import UTC, datetime
 from uuid import UUID
 
 
 def new_id() -> UUID:
     """A fresh UUIDv7: 48 bits of Unix milliseconds, 74 random bits."""
     return _version_7(time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big"))
-
-
-def created_at(identifier: UUID) -> datetime:
-    """When a UUIDv7 was made (UTC, to the millisecond)."""
-    return datetime.fromtimestamp((identifier.int >> 80) / 1000, UTC)
 
 
 def derive_id(parent: UUID, index: int) -> UUID:

@@ -15,7 +15,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="EASEL_", extra="ignore", frozen=True)
 
-    environment: str = "local"
     log_level: str = "INFO"
     host: str = "127.0.0.1"
 

@@ -84,11 +84,9 @@ class ObjectStore:
         except (BotoCoreError, ClientError) as error:
             raise StorageUnavailable(f"get {key}") from error
 
-    def presign_get(self, key: str, *, lifetime_seconds: int, filename: str | None = None) -> str:
+    def presign_get(self, key: str, *, lifetime_seconds: int) -> str:
         """A URL that reads one object until it expires; signing needs no network."""
         params = {"Bucket": self.bucket, "Key": key}
-        if filename:
-            params["ResponseContentDisposition"] = f'attachment; filename="{filename}"'
         return self._public.generate_presigned_url(
             "get_object", Params=params, ExpiresIn=lifetime_seconds
         )

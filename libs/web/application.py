@@ -1,9 +1,8 @@
 """The application factory: every service is made of the same parts in the same order."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
@@ -17,7 +16,6 @@ from libs.web.request_metrics import RequestMetrics
 from libs.web.request_spans import RequestSpans
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
-LifespanIterator = AsyncIterator[None]
 
 
 def operation_id(route: APIRoute) -> str:
@@ -32,7 +30,6 @@ def build_application(
     routers: Sequence[APIRouter],
     checks: Mapping[str, Check],
     lifespan: Lifespan,
-    **extra: Any,
 ) -> FastAPI:
     """A service's FastAPI application with health, metrics, problems, limits and request ids."""
     app = FastAPI(
@@ -44,7 +41,6 @@ def build_application(
         lifespan=lifespan,
         generate_unique_id_function=operation_id,
         separate_input_output_schemas=False,
-        **extra,
     )
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     app.add_api_route("/openapi.json", app.openapi, include_in_schema=False)

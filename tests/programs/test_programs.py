@@ -34,7 +34,6 @@ def settings(folder: Path, port: int) -> dict[str, str]:
     return {
         "PATH": os.defpath,
         "PEX_ROOT": str(folder / "pex"),
-        "EASEL_ENVIRONMENT": "test",
         "EASEL_PORT": str(port),
         "EASEL_DATABASE_URL": f"postgresql+asyncpg://nobody:nothing@{NOBODY}/easel",
         "EASEL_REDIS_URL": f"redis://{NOBODY}/0",
@@ -47,7 +46,6 @@ def settings(folder: Path, port: int) -> dict[str, str]:
         "EASEL_S3_ACCESS_KEY_ID": "nobody",
         "EASEL_S3_SECRET_ACCESS_KEY": "nothing",
         "EASEL_S3_REGION": "us-east-1",
-        "EASEL_PUBLIC_URL": f"http://{NOBODY}",
     }
 
 
