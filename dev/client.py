@@ -81,7 +81,6 @@ def _sentence(method: str, path: str, error: urllib.error.HTTPError) -> str:
     try:
         problem = json.loads(error.read())
         text = problem.get("detail") or problem["title"]
-        fields = "; ".join(f"{e['field']}: {e['message']}" for e in problem.get("errors") or [])
     except (ValueError, KeyError):
-        text, fields = error.reason, ""
-    return f"{method} {path} was refused with {error.code}: {text}{fields and f' ({fields})'}"
+        text = error.reason
+    return f"{method} {path} was refused with {error.code}: {text}"
