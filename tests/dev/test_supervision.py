@@ -93,7 +93,9 @@ def test_orphans_of_a_killed_process_manager_are_found(
     orphan = process(supervisor, "one").pid
     os.kill(supervisor.pid(), signal.SIGKILL)
     wait_for(lambda: supervision.connect(state) is None)
-    assert processes.marked(state.mark) == [orphan]
+    wait_for(
+        lambda: processes.marked(state.mark) == [orphan]
+    )  # its environment is there once it runs
 
 
 @pytest.mark.parametrize("word", ["""it's "so" """, "ends with '", "a ; comment", "a # too"])
