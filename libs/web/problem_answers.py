@@ -1,5 +1,6 @@
 """The one translator from failures to RFC 9457 `application/problem+json` answers."""
 
+from socket import gaierror
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -30,7 +31,8 @@ BY_STATUS: dict[int, type[Problem]] = {
     404: NotFound,
     405: MethodNotAllowed,
 }
-AWAY = (OperationalError, InterfaceError, PoolTimeout, OSError)
+UNREACHABLE = (ConnectionError, TimeoutError, gaierror)
+AWAY = (OperationalError, InterfaceError, PoolTimeout, *UNREACHABLE)
 # PostgreSQL's classes "connection", "insufficient resources" and "operator intervention" (a
 # timeout, a shutdown), and the two failures that a repetition cures.
 AWAY_SQLSTATES = ("08", "53", "57", "40001", "40P01")
@@ -124,6 +126,6 @@ def install_problem_answers(app: FastAPI) -> None:
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
-    for kind in (DBAPIError, PoolTimeout, OSError):
+    for kind in (DBAPIError, PoolTimeout, *UNREACHABLE):
         app.add_exception_handler(kind, on_anything)
     app.add_exception_handler(Exception, on_anything)
