@@ -23,7 +23,6 @@ async def api(
             port=0,
             database_url=database.url("gallery"),
             jwks_url="http://issuer",
-            environment="test",
             s3_bucket_images=storage_settings.bucket,
             s3_region=storage_settings.region,
             s3_endpoint_url=storage_settings.endpoint_url,

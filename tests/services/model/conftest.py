@@ -19,7 +19,6 @@ async def app(database: Database, issuer: TokenIssuer) -> AsyncIterator[FastAPI]
             port=0,
             database_url=database.url("model"),
             jwks_url="http://issuer",
-            environment="test",
         )
     )
     app.state.token_verifier = issuer.verifier()

@@ -18,7 +18,6 @@ async def api(database: Database, issuer: TokenIssuer) -> AsyncIterator[httpx.As
             port=0,
             database_url=database.url("payment"),
             jwks_url="http://issuer",
-            environment="test",
         )
     )
     app.state.token_verifier = issuer.verifier()

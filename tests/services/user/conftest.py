@@ -27,7 +27,6 @@ async def api(database: Database, tmp_path: Path) -> AsyncIterator[httpx.AsyncCl
         database_url=database.url("user"),
         jwks_url=JWKS_URL,
         signing_key_file=key_file,
-        environment="test",
     )
     app = build_app(settings)
     async with (
