@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from libs.db.pages import newest_first
 from services.model.models import Model
 
 
@@ -22,9 +23,7 @@ async def list_models(
     session: AsyncSession, *, limit: int, before: UUID | None, type_: str | None, base: str | None
 ) -> Sequence[Model]:
     """Up to `limit + 1` models, newest first."""
-    query = select(Model).order_by(Model.id.desc()).limit(limit + 1)
-    if before is not None:
-        query = query.where(Model.id < before)
+    query = newest_first(select(Model), Model.id, limit=limit, before=before)
     if type_ is not None:
         query = query.where(Model.type == type_)
     if base is not None:

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from libs.db.pages import newest_first
 from services.gallery.models import Board, BoardImage
 
 IMAGES = (
@@ -24,9 +25,7 @@ async def list_boards(
     session: AsyncSession, *, limit: int, before: UUID | None
 ) -> Sequence[Row[Any]]:
     """Up to `limit + 1` boards with their number of images, newest first."""
-    query = select(Board, IMAGES).order_by(Board.id.desc()).limit(limit + 1)
-    if before is not None:
-        query = query.where(Board.id < before)
+    query = newest_first(select(Board, IMAGES), Board.id, limit=limit, before=before)
     return (await session.execute(query)).all()
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from libs.db.pages import newest_first
 from services.gallery.models import BoardImage, Image
 
 
@@ -35,9 +36,7 @@ async def list_images(
     session: AsyncSession, wanted: ImageFilter, *, limit: int, before: UUID | None
 ) -> Sequence[Image]:
     """Up to `limit + 1` of the tenant's images, newest first."""
-    query = narrow(select(Image), wanted).order_by(Image.id.desc()).limit(limit + 1)
-    if before is not None:
-        query = query.where(Image.id < before)
+    query = newest_first(narrow(select(Image), wanted), Image.id, limit=limit, before=before)
     return (await session.scalars(query)).all()
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from libs.db.pages import newest_first
 from services.generation.models import Job, JobState
 from services.generation.waiting import Outlook
 
@@ -71,9 +72,7 @@ async def list_jobs(
     model: str | None,
 ) -> Sequence[Job]:
     """Up to `limit + 1` of the tenant's jobs, newest first."""
-    query = select(Job).order_by(Job.id.desc()).limit(limit + 1)
-    if before is not None:
-        query = query.where(Job.id < before)
+    query = newest_first(select(Job), Job.id, limit=limit, before=before)
     if state is not None:
         query = query.where(Job.state == state)
     if model is not None:
