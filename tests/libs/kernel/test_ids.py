@@ -1,4 +1,5 @@
 import time
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,13 @@ def test_ids_are_version_7_and_carry_their_time() -> None:
     assert abs(time.time() - (identifier.int >> 80) / 1000) < 5
 
 
+def test_ids_sort_by_the_order_in_which_they_are_made() -> None:
+    made = [new_id() for _ in range(10_000)]
+    assert made == sorted(made, key=lambda identifier: identifier.int >> 64)
+    pairs = sum(a > b for a, b in pairwise(made))
+    assert pairs <= 100  # only within the 244 ns that one fraction lasts
+
+
 def test_ids_do_not_repeat() -> None:
     assert len({new_id() for _ in range(10_000)}) == 10_000
 
@@ -22,4 +30,4 @@ def test_a_derived_id_is_stable_and_keeps_the_parents_time(index: int) -> None:
     derived = derive_id(parent, index)
     assert derived == derive_id(parent, index) != derive_id(parent, index ^ 1)
     assert derived.version == 7
-    assert derived.int >> 80 == parent.int >> 80
+    assert derived.int >> 64 == parent.int >> 64
