@@ -12,6 +12,7 @@ LOGIN_ROLES = (
     "easel_model",
     "easel_worker",
     "easel_relay",
+    "easel_billing",
 )
 NAMES = (
     "postgres_superuser",

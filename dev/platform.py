@@ -20,6 +20,7 @@ WORKER_STOP_SECONDS = 25
 # Order matters: later histories build on earlier ones. A service without tables has none.
 MIGRATION_OWNERS = (
     "libs.db",
+    "libs.audit",
     "libs.jobs",
     "libs.web",
     "libs.tiers",

@@ -22,9 +22,9 @@ from libs.db.migrate import migrate
 from libs.testkit.running import running
 
 TEMPLATE = "easel_template"
-ROLES = ("user", "payment", "generation", "gallery", "model", "worker", "relay")
+ROLES = ("user", "payment", "generation", "gallery", "model", "worker", "relay", "billing")
 OWNERS = (
-    *("libs.db", "libs.jobs", "libs.web", "libs.tiers", "libs.credits"),
+    *("libs.db", "libs.audit", "libs.jobs", "libs.web", "libs.tiers", "libs.credits"),
     *("services.user", "services.model", "services.gallery"),
     "services.generation",
 )
