@@ -1,43 +1,66 @@
-"""The audit of the ledger: questions that must all have no answer."""
+"""The audit of the ledger: questions about every posting, which must all have no answer."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-OUT_OF_BALANCE = text(
+CHECK = text(
     """
-    WITH sums AS (
-        SELECT user_id,
-            coalesce(sum(amount) FILTER (WHERE credit = 'available'), 0)
-                - coalesce(sum(amount) FILTER (WHERE debit = 'available'), 0) AS available,
-            coalesce(sum(amount) FILTER (WHERE credit = 'held'), 0)
-                - coalesce(sum(amount) FILTER (WHERE debit = 'held'), 0) AS held,
-            coalesce(sum(amount) FILTER (WHERE credit = 'revenue'), 0) AS spent
-        FROM credits.transfers GROUP BY user_id
-    ), open_holds AS (
-        SELECT user_id, sum(amount) AS held FROM credits.holds
-        WHERE settled_at IS NULL GROUP BY user_id
-    ), burned AS (
-        SELECT user_id, sum(amount - remaining) AS spent FROM credits.grants GROUP BY user_id
+    WITH by_grant AS (
+        SELECT grant_id, min(user_id::text)::uuid AS user_id, count(DISTINCT user_id) AS owners,
+            coalesce(sum(amount) FILTER (WHERE kind = 'grant'), 0) AS issued,
+            sum(CASE WHEN kind IN ('grant', 'release') THEN amount
+                WHEN kind IN ('hold', 'expire', 'reverse') THEN -amount ELSE 0 END) AS left_over
+        FROM credits.transfers GROUP BY grant_id
+    ), by_hold AS (
+        SELECT reference, min(user_id::text)::uuid AS user_id,
+            coalesce(sum(amount) FILTER (WHERE kind = 'hold'), 0) AS held,
+            coalesce(sum(amount) FILTER (WHERE kind IN ('capture', 'release')), 0) AS settled
+        FROM credits.transfers WHERE kind IN ('hold', 'capture', 'release') GROUP BY reference
     )
-    SELECT coalesce(a.user_id, s.user_id) AS user_id
-    FROM credits.accounts a
-    FULL JOIN sums s ON s.user_id = a.user_id
-    LEFT JOIN open_holds h ON h.user_id = a.user_id
-    LEFT JOIN burned b ON b.user_id = a.user_id
-    WHERE a.available IS DISTINCT FROM s.available
-        OR a.held IS DISTINCT FROM s.held
-        OR a.held IS DISTINCT FROM coalesce(h.held, 0)
-        OR s.spent IS DISTINCT FROM coalesce(b.spent, 0)
+    SELECT 'grant: remaining is the sum of its postings' AS rule,
+        coalesce(g.user_id, t.user_id) AS user_id, coalesce(g.id, t.grant_id) AS subject,
+        coalesce(t.left_over, 0)::bigint AS expected, g.remaining AS found
+    FROM credits.grants g FULL JOIN by_grant t ON t.grant_id = g.id
+    WHERE g.remaining IS DISTINCT FROM t.left_over
+    UNION ALL
+    SELECT 'grant: issued once, in full, to one owner', coalesce(g.user_id, t.user_id), g.id,
+        g.amount, t.issued::bigint
+    FROM credits.grants g JOIN by_grant t ON t.grant_id = g.id
+    WHERE g.amount <> t.issued OR g.user_id <> t.user_id OR t.owners <> 1
+    UNION ALL
+    SELECT 'hold: open with its full amount', h.user_id, h.id, h.amount,
+        (coalesce(t.held, 0) - coalesce(t.settled, 0))::bigint
+    FROM credits.holds h LEFT JOIN by_hold t ON t.reference = h.id
+    WHERE t.held IS DISTINCT FROM h.amount OR t.settled <> 0 OR h.user_id <> t.user_id
+        OR h.amount <> (SELECT sum(part) FROM unnest(h.parts) part)
+    UNION ALL
+    SELECT 'hold: captured and released add up to it', t.user_id, t.reference, t.held::bigint,
+        t.settled::bigint
+    FROM by_hold t LEFT JOIN credits.holds h ON h.id = t.reference
+    WHERE h.id IS NULL AND t.held <> t.settled
     """
 )
 
 
-async def accounts_out_of_balance(session: AsyncSession) -> list[UUID]:
-    """Users whose balance differs from their transfers, open holds or burned grants.
+@dataclass(frozen=True)
+class Finding:
+    """A rule that does not hold: for whom, for which grant or hold, in milli-credits."""
 
-    Sees what the session's row security shows: one tenant, or everybody for a database owner
-    that bypasses it.
+    rule: str
+    user_id: UUID
+    subject: UUID
+    expected: int
+    found: int | None
+
+
+async def ledger_check(session: AsyncSession) -> Sequence[Finding]:
+    """Everything in the ledger that does not add up: must be empty.
+
+    Sees what the session's row security shows: one tenant, or everybody for the billing role.
     """
-    return list(await session.scalars(OUT_OF_BALANCE))
+    rows = (await session.execute(CHECK)).all()
+    return [Finding(r.rule, r.user_id, r.subject, r.expected, r.found) for r in rows]

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from libs.auth.passwords import hash_password, needs_rehash, verify_password
 from libs.auth.principals import Principal
 from libs.auth.tokens import ACCESS_TOKEN_LIFETIME
-from libs.credits.ledger import grant_credits
+from libs.credits.free_grants import open_account_with_a_free_month
 from libs.db.transaction import set_tenant
 from libs.kernel.clock import Clock
 from libs.kernel.ids import new_id
@@ -16,7 +16,6 @@ from libs.telemetry.logs import get_logger
 from libs.tiers.catalogue import load_catalogue
 from libs.tiers.entitlements import tier_of
 from services.user import repository
-from services.user.free_grant import free_grant
 from services.user.models import LoginSession, RefreshToken, User
 from services.user.problems import EmailTaken, InvalidCredentials, InvalidRefreshToken
 from services.user.schemas import (
@@ -59,23 +58,9 @@ async def register(
     await set_tenant(session, user.id)
     if not await repository.add_user(session, user):
         raise EmailTaken()
-    await grant_free_credits(session, user)
+    await open_account_with_a_free_month(session, user_id=user.id, now=user.created_at)
     tokens = await open_login_session(session, user, issuer=issuer, clock=clock)
     return RegistrationAnswer(user=UserAnswer.model_validate(user), **tokens.model_dump())
-
-
-async def grant_free_credits(session: AsyncSession, user: User) -> None:
-    """The free month that begins at sign-up."""
-    grant = free_grant(user.id, user.created_at)
-    await grant_credits(
-        session,
-        user_id=user.id,
-        grant_id=new_id(),
-        key=grant.key,
-        kind="plan",
-        amount=grant.amount,
-        expires_at=grant.expires_at,
-    )
 
 
 async def log_in(

@@ -9,7 +9,7 @@ import asyncpg
 import httpx
 from PIL import Image
 
-from libs.credits.audit import OUT_OF_BALANCE
+from libs.credits.audit import CHECK
 from tests.running_platform import REQUEST, Platform, User
 
 CREDIT = 1_000
@@ -23,7 +23,7 @@ def pixels(png: bytes) -> bytes:
 async def unbalanced_accounts(platform: Platform) -> list[Any]:
     connection = await asyncpg.connect(platform.database_url)
     try:
-        return list(await connection.fetch(OUT_OF_BALANCE.text))
+        return list(await connection.fetch(CHECK.text))
     finally:
         await connection.close()
 

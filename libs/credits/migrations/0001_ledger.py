@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from libs.db.row_security import grant, isolate_tenants
+from alembic import op
+
+from libs.db.row_security import grant, isolate_tenants, open_to_role
 from libs.db.sql_files import run_sql_file
 
 revision = "credits_0001"
@@ -10,19 +12,33 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-TABLES = ("accounts", "grants", "holds", "transfers")
+HERE = Path(__file__).parent
+TENANT_TABLES = ("accounts", "grants", "holds", "transfers", "spend_caps")
+READERS = ("easel_payment", "easel_generation", "easel_worker", "easel_billing")
+MAY_CALL = {
+    "open_account": ("easel_user",),
+    "schedule_free_month": ("easel_user", "easel_billing"),
+    "grant_credits": ("easel_user", "easel_billing"),
+    "end_grant": ("easel_billing",),
+    "take_back": ("easel_billing",),
+    "expire_credits": ("easel_billing",),
+    "hold_credits": ("easel_generation",),
+    "passed_cap": ("easel_generation",),
+    "settle_hold": ("easel_generation", "easel_worker", "easel_relay"),
+    "release_expired_holds": ("easel_billing",),
+}
 
 
 def upgrade() -> None:
-    run_sql_file(Path(__file__).with_suffix(".sql"))
-    for table in TABLES:
+    for name in ("0001_ledger.sql", "0001_verbs.sql", "0001_holds.sql"):
+        run_sql_file(HERE / name)
+    for table in TENANT_TABLES:
         isolate_tenants(f"credits.{table}")
-    readers = ("easel_payment", "easel_generation", "easel_worker")
-    grant("SELECT", "credits.accounts", *readers)
-    for table in ("grants", "holds", "transfers"):
-        grant("SELECT", f"credits.{table}", "easel_payment")
-    give = "FUNCTION credits.grant_credits(uuid, uuid, text, text, bigint, timestamptz)"
-    grant("EXECUTE", give, "easel_user", "easel_payment")
-    grant("EXECUTE", "FUNCTION credits.hold_credits(uuid, uuid, bigint)", "easel_generation")
-    settle = "FUNCTION credits.settle_hold(uuid, uuid, bigint)"
-    grant("EXECUTE", settle, "easel_generation", "easel_worker", "easel_relay")
+        open_to_role(f"credits.{table}", "easel_billing", "SELECT")
+    grant("SELECT", "credits.movements, credits.postings, credits.balances", *READERS)
+    for table in TENANT_TABLES:
+        grant("SELECT", f"credits.{table}", *READERS)
+    grant("INSERT, UPDATE, DELETE", "credits.spend_caps", "easel_payment", "easel_user")
+    for function, roles in MAY_CALL.items():
+        # the name alone: no verb is overloaded
+        op.execute(f"GRANT EXECUTE ON FUNCTION credits.{function} TO {', '.join(roles)}")

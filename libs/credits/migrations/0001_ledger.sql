@@ -1,137 +1,108 @@
--- The ledger. Every movement is one row of `transfers` with a debit and a credit side, so every
--- transaction sums to zero by construction (after TigerBeetle's data model). `accounts` is the
--- running balance that the checks guard; `holds` and `grants` are the two things with a life.
+-- The ledger. A grant is an account of its own; every movement is one row of `transfers` between
+-- two accounts (`movements` names both sides), so that every transaction sums to zero by
+-- construction (after TigerBeetle's data model). `grants.remaining` and `holds` are what the
+-- transfers say, kept beside them for the CHECKs that refuse a wrong movement; the audit compares.
 CREATE TABLE credits.accounts (
     user_id uuid PRIMARY KEY,
-    available bigint NOT NULL DEFAULT 0 CHECK (available >= 0),
-    held bigint NOT NULL DEFAULT 0 CHECK (held >= 0),
-    updated_at timestamptz NOT NULL DEFAULT now()
-) WITH (fillfactor = 50);
+    opened_at timestamptz NOT NULL,
+    next_free_at timestamptz
+);
+COMMENT ON COLUMN credits.accounts.next_free_at IS 'when a free month is due; null on a paid plan';
+CREATE INDEX ix_accounts_next_free_at ON credits.accounts (next_free_at);
 
 CREATE TABLE credits.grants (
     id uuid PRIMARY KEY,
     user_id uuid NOT NULL,
     key text NOT NULL UNIQUE,
-    kind text NOT NULL CHECK (kind IN ('plan', 'trial', 'top_up', 'promotion', 'admin')),
+    kind text NOT NULL
+        CHECK (kind IN ('free', 'plan', 'trial', 'top_up', 'promotion', 'admin')),
     amount bigint NOT NULL CHECK (amount > 0),
     remaining bigint NOT NULL CHECK (remaining BETWEEN 0 AND amount),
     expires_at timestamptz,
-    created_at timestamptz NOT NULL DEFAULT now()
-) WITH (fillfactor = 70);
-CREATE INDEX ix_grants_burn_order ON credits.grants (user_id, expires_at, created_at)
-    WHERE remaining > 0;
+    ending text CHECK (ending IN ('expired', 'replaced', 'refunded')),
+    ended_at timestamptz,
+    created_at timestamptz NOT NULL,
+    CHECK ((ending IS NULL) = (ended_at IS NULL)),
+    CONSTRAINT ended_grants_are_empty CHECK (ended_at IS NULL OR remaining = 0)
+) WITH (fillfactor = 50);
+-- `remaining` stands in no index, so that spending rewrites no index entry (HOT updates)
+CREATE INDEX ix_grants_burn_order ON credits.grants (user_id, expires_at, created_at, id)
+    WHERE ended_at IS NULL;
+CREATE INDEX ix_grants_expires_at ON credits.grants (expires_at) WHERE ended_at IS NULL;
 
+-- Open holds alone: settling one deletes its row; what became of it stands in `transfers`.
 CREATE TABLE credits.holds (
     id uuid PRIMARY KEY,
     user_id uuid NOT NULL,
     amount bigint NOT NULL CHECK (amount > 0),
-    captured bigint CONSTRAINT captured_within_hold CHECK (captured BETWEEN 0 AND amount),
-    created_at timestamptz NOT NULL DEFAULT now(),
-    settled_at timestamptz,
-    CHECK ((captured IS NULL) = (settled_at IS NULL))
-) WITH (fillfactor = 70);
-CREATE INDEX ix_holds_open ON credits.holds (user_id) WHERE settled_at IS NULL;
+    grant_ids uuid[] NOT NULL,
+    parts bigint[] NOT NULL CHECK (cardinality(parts) = cardinality(grant_ids)),
+    model text,
+    key_id uuid,
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz
+);
+CREATE INDEX ix_holds_user_id ON credits.holds (user_id);
+CREATE INDEX ix_holds_expires_at ON credits.holds (expires_at) WHERE expires_at IS NOT NULL;
 
-CREATE TABLE credits.transfers (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    user_id uuid NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('grant', 'hold', 'capture', 'release')),
+CREATE TABLE credits.movements (
+    kind text PRIMARY KEY,
     debit text NOT NULL,
     credit text NOT NULL,
+    CHECK (debit <> credit)
+);
+COMMENT ON TABLE credits.movements IS
+    'the two sides of a transfer: amount leaves the debit account and reaches the credit account';
+INSERT INTO credits.movements VALUES
+    ('grant', 'issued', 'grant'),
+    ('hold', 'grant', 'held'),
+    ('capture', 'held', 'revenue'),
+    ('release', 'held', 'grant'),
+    ('expire', 'grant', 'expired'),
+    ('reverse', 'grant', 'reversed');
+
+CREATE TABLE credits.transfers (
+    user_id uuid NOT NULL,
+    id bigint GENERATED ALWAYS AS IDENTITY,
+    kind text NOT NULL
+        CHECK (kind IN ('grant', 'hold', 'capture', 'release', 'expire', 'reverse')),
+    grant_id uuid NOT NULL,
     amount bigint NOT NULL CHECK (amount > 0),
     reference uuid NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    UNIQUE (reference, kind),
-    CHECK ((kind, debit, credit) IN (
-        ('grant', 'grants', 'available'),
-        ('hold', 'available', 'held'),
-        ('capture', 'held', 'revenue'),
-        ('release', 'held', 'available')
-    ))
+    model text,
+    key_id uuid,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (user_id, id),
+    CONSTRAINT once_a_reference UNIQUE (reference, kind, grant_id)
 );
-CREATE INDEX ix_transfers_user_id ON credits.transfers (user_id, id);
+CREATE INDEX ix_transfers_captures ON credits.transfers (user_id, created_at)
+    WHERE kind = 'capture';
+
+CREATE TABLE credits.spend_caps (
+    user_id uuid NOT NULL,
+    key_id uuid NOT NULL,
+    period text NOT NULL CHECK (period IN ('day', 'month', 'total')),
+    millicredits bigint NOT NULL CHECK (millicredits >= 0),
+    PRIMARY KEY (user_id, key_id, period)
+);
+COMMENT ON COLUMN credits.spend_caps.key_id IS 'an API key, or zeros: all that the user spends';
 
 CREATE FUNCTION credits.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'the ledger is append-only'; END $$;
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON credits.transfers
     FOR EACH STATEMENT EXECUTE FUNCTION credits.refuse_change();
+CREATE TRIGGER append_only BEFORE DELETE OR TRUNCATE ON credits.grants
+    FOR EACH STATEMENT EXECUTE FUNCTION credits.refuse_change();
 
--- Give credits. 'granted', or 'replayed' if the business key was granted before.
-CREATE FUNCTION credits.grant_credits(
-    p_user uuid, p_id uuid, p_key text, p_kind text, p_amount bigint, p_expires timestamptz
-) RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    INSERT INTO credits.grants (id, user_id, key, kind, amount, remaining, expires_at)
-        VALUES (p_id, p_user, p_key, p_kind, p_amount, p_amount, p_expires)
-        ON CONFLICT (key) DO NOTHING;
-    IF NOT FOUND THEN RETURN 'replayed'; END IF;
-    INSERT INTO credits.accounts AS a (user_id, available) VALUES (p_user, p_amount)
-        ON CONFLICT (user_id) DO UPDATE
-        SET available = a.available + excluded.available, updated_at = now();
-    INSERT INTO credits.transfers (user_id, kind, debit, credit, amount, reference)
-        VALUES (p_user, 'grant', 'grants', 'available', p_amount, p_id);
-    RETURN 'granted';
-END $$;
-
--- Set credits aside. 'held', 'replayed' (same id), or 'insufficient'; never oversells.
-CREATE FUNCTION credits.hold_credits(p_user uuid, p_hold uuid, p_amount bigint)
-RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF EXISTS (SELECT FROM credits.holds WHERE id = p_hold) THEN RETURN 'replayed'; END IF;
-    UPDATE credits.accounts
-        SET available = available - p_amount, held = held + p_amount, updated_at = now()
-        WHERE user_id = p_user AND available >= p_amount;
-    IF NOT FOUND THEN RETURN 'insufficient'; END IF;
-    INSERT INTO credits.holds (id, user_id, amount) VALUES (p_hold, p_user, p_amount);
-    INSERT INTO credits.transfers (user_id, kind, debit, credit, amount, reference)
-        VALUES (p_user, 'hold', 'available', 'held', p_amount, p_hold);
-    RETURN 'held';
-END $$;
-
--- Take captured credits from grants: earliest expiry first, then oldest.
-CREATE FUNCTION credits.burn_grants(p_user uuid, p_amount bigint)
-RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    missing bigint := p_amount;
-    g record;
-BEGIN
-    FOR g IN SELECT id, remaining FROM credits.grants
-        WHERE user_id = p_user AND remaining > 0
-        ORDER BY expires_at NULLS LAST, created_at, id FOR UPDATE
-    LOOP
-        EXIT WHEN missing = 0;
-        UPDATE credits.grants SET remaining = remaining - least(missing, g.remaining)
-            WHERE id = g.id;
-        missing := missing - least(missing, g.remaining);
-    END LOOP;
-    IF missing > 0 THEN RAISE EXCEPTION 'grants of % do not cover a capture', p_user; END IF;
-END $$;
-
--- End a hold: capture a part, release the rest. 'settled', 'replayed' (ended before) or 'unknown'.
-CREATE FUNCTION credits.settle_hold(p_user uuid, p_hold uuid, p_captured bigint)
-RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    held_amount bigint;
-BEGIN
-    UPDATE credits.holds SET captured = p_captured, settled_at = now()
-        WHERE id = p_hold AND user_id = p_user AND settled_at IS NULL
-        RETURNING amount INTO held_amount;
-    IF NOT FOUND THEN
-        IF EXISTS (SELECT FROM credits.holds WHERE id = p_hold) THEN RETURN 'replayed'; END IF;
-        RETURN 'unknown';
-    END IF;
-    UPDATE credits.accounts
-        SET held = held - held_amount, available = available + held_amount - p_captured,
-            updated_at = now()
-        WHERE user_id = p_user;
-    IF p_captured > 0 THEN
-        PERFORM credits.burn_grants(p_user, p_captured);
-        INSERT INTO credits.transfers (user_id, kind, debit, credit, amount, reference)
-            VALUES (p_user, 'capture', 'held', 'revenue', p_captured, p_hold);
-    END IF;
-    IF held_amount > p_captured THEN
-        INSERT INTO credits.transfers (user_id, kind, debit, credit, amount, reference)
-            VALUES (p_user, 'release', 'held', 'available', held_amount - p_captured, p_hold);
-    END IF;
-    RETURN 'settled';
-END $$;
+-- The two postings of each transfer, and what each user can spend and has set aside.
+CREATE VIEW credits.postings WITH (security_invoker = true) AS
+    SELECT t.user_id, t.id AS transfer_id, t.kind, t.grant_id, t.reference, t.created_at,
+        side.account, side.amount
+    FROM credits.transfers t JOIN credits.movements m ON m.kind = t.kind
+    CROSS JOIN LATERAL (VALUES (m.debit, -t.amount), (m.credit, t.amount)) side (account, amount);
+CREATE VIEW credits.balances WITH (security_invoker = true) AS
+    SELECT user_id, sum(available)::bigint AS available, sum(held)::bigint AS held FROM (
+        SELECT user_id, remaining AS available, 0 AS held FROM credits.grants
+            WHERE ended_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+        UNION ALL SELECT user_id, 0, amount FROM credits.holds
+    ) parts GROUP BY user_id;

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from libs.credits.audit import accounts_out_of_balance
+from libs.credits.audit import ledger_check
 from libs.credits.ledger import (
     InsufficientCredits,
     UnknownHold,
@@ -28,7 +28,7 @@ SessionsOf = Callable[[str], Sessions]
 async def give(
     sessions: SessionsOf, user_id: UUID, amount: int, *, key: str = "", days: int | None = None
 ) -> bool:
-    async with transaction(sessions("payment"), user_id) as session:
+    async with transaction(sessions("billing"), user_id) as session:
         return await grant_credits(
             session,
             user_id=user_id,
@@ -57,7 +57,7 @@ async def left(sessions: SessionsOf, user_id: UUID) -> int:
 
 async def assert_balanced(sessions: SessionsOf) -> None:
     async with sessions("admin")() as session:
-        assert await accounts_out_of_balance(session) == []
+        assert await ledger_check(session) == []
 
 
 async def test_a_hold_is_captured_in_part_and_the_rest_released(sessions: SessionsOf) -> None:
@@ -124,7 +124,7 @@ async def test_more_than_the_hold_is_never_captured(sessions: SessionsOf) -> Non
     user, job = uuid4(), new_id()
     await give(sessions, user, 10_000)
     await hold(sessions, user, 1_000, job)
-    with pytest.raises(DBAPIError, match="captured_within_hold"):
+    with pytest.raises(DBAPIError, match="a capture is within its hold"):
         await settle(sessions, user, job, 1_001)
     assert await settle(sessions, user, job, 1_000)
 
@@ -141,8 +141,8 @@ async def test_nobody_posts_on_another_users_account(sessions: SessionsOf) -> No
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE credits.accounts SET available = 1000000",
-        "INSERT INTO credits.accounts (user_id, available) VALUES (gen_random_uuid(), 5)",
+        "UPDATE credits.accounts SET next_free_at = now()",
+        "INSERT INTO credits.accounts (user_id, opened_at) VALUES (gen_random_uuid(), now())",
         "UPDATE credits.grants SET remaining = amount",
         "DELETE FROM credits.holds",
         "DELETE FROM credits.transfers",
@@ -169,9 +169,25 @@ async def test_transfers_are_append_only_even_for_the_superuser(
             await session.execute(text(statement))
 
 
-async def test_the_audit_sees_a_balance_that_was_tampered_with(sessions: SessionsOf) -> None:
+@pytest.mark.parametrize(
+    ("tampering", "rule"),
+    [
+        ("UPDATE credits.grants SET remaining = remaining - 1", "grant: remaining is"),
+        ("UPDATE credits.grants SET amount = amount + 1", "grant: issued once"),
+        ("UPDATE credits.holds SET amount = 401, parts = ARRAY[401]", "hold: open with"),
+        ("DELETE FROM credits.holds", "hold: captured and released"),
+        ("TRUNCATE credits.holds", "hold: captured and released"),
+    ],
+)
+async def test_the_audit_sees_what_was_tampered_with(
+    sessions: SessionsOf, tampering: str, rule: str
+) -> None:
     user = uuid4()
     await give(sessions, user, 1_000)
+    await hold(sessions, user, 400, new_id())
+    await assert_balanced(sessions)
     async with sessions("admin").begin() as session:
-        await session.execute(text("UPDATE credits.accounts SET available = 2000"))
-        assert await accounts_out_of_balance(session) == [user]
+        await session.execute(text(tampering))
+        (finding,) = await ledger_check(session)
+    assert finding.rule.startswith(rule)
+    assert finding.user_id == user

@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-from libs.credits.audit import accounts_out_of_balance
+from libs.credits.audit import ledger_check
 from libs.db.engine import Sessions
 from libs.events.streams import publish_event
 from libs.events.topics import Event
@@ -73,7 +73,7 @@ class Customer:
 async def ada(api: httpx.AsyncClient, issuer: TokenIssuer, sessions: SessionsOf) -> Customer:
     """A customer of the free plan with 500 credits."""
     customer = Customer(api, issuer)
-    await give_credits(sessions("payment"), customer.id, 500_000)
+    await give_credits(sessions("billing"), customer.id, 500_000)
     return customer
 
 
@@ -220,7 +220,7 @@ async def test_cancelling_a_waiting_job_gives_everything_back(
     quote = (await ada.post(f"{PATH}/quote", REQUEST)).json()
     assert quote["available_millicredits"] == 500_000
     async with sessions("admin")() as session:
-        assert await accounts_out_of_balance(session) == []
+        assert await ledger_check(session) == []
 
 
 async def test_pages_follow_each_other_newest_first(ada: Customer) -> None:

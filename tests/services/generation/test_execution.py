@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-from libs.credits.audit import accounts_out_of_balance
+from libs.credits.audit import ledger_check
 from libs.db.engine import Sessions
 from libs.db.transaction import transaction
 from libs.events.streams import FIRST, job_stream, read_events
@@ -55,8 +55,8 @@ async def claimed(worker: Worker) -> Job:
 
 async def assert_settled(sessions: Callable[[str], Sessions]) -> None:
     async with sessions("admin")() as session:
-        assert await accounts_out_of_balance(session) == []
-        open_holds = "SELECT count(*) FROM credits.holds WHERE settled_at IS NULL"
+        assert await ledger_check(session) == []
+        open_holds = "SELECT count(*) FROM credits.holds"
         assert await session.scalar(text(open_holds)) == 0
 
 

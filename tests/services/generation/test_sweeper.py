@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-from libs.credits.audit import accounts_out_of_balance
+from libs.credits.audit import ledger_check
 from libs.credits.ledger import available_credits
 from libs.db.engine import Sessions
 from libs.db.transaction import transaction
@@ -62,7 +62,7 @@ async def test_a_job_that_kills_its_workers_is_given_up_and_refunded(
     assert job.error is not None and job.error["slug"] == "worker-lost"
     assert await available(queue, user) == PRICE
     async with sessions("admin")() as session:
-        assert await accounts_out_of_balance(session) == []
+        assert await ledger_check(session) == []
 
 
 async def test_a_deadline_that_passes_costs_nothing(queue: Queue, sweeper: Sweeper) -> None:

@@ -30,7 +30,7 @@ async def give(
     kind: GrantKind = "plan",
 ) -> UUID:
     grant_id = new_id()
-    async with transaction(sessions("payment"), caller.id) as session:
+    async with transaction(sessions("billing"), caller.id) as session:
         await grant_credits(
             session,
             user_id=caller.id,

@@ -2,17 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import text
 
-from libs.credits.audit import accounts_out_of_balance
+from libs.credits.audit import ledger_check
+from libs.credits.months import add_months
 from libs.db.engine import Sessions
 from libs.tiers.catalogue import load_catalogue
-from services.user.free_grant import one_month_after
 from tests.services.callers import named_fields, problem_of
 from tests.services.user.accounts import ADA, AUTH, ME, as_user, register
 
@@ -33,16 +33,18 @@ async def test_an_account_starts_with_the_free_month(
     created = datetime.fromisoformat(body["user"]["created_at"])
     assert str(grant.user_id) == body["user"]["id"]
     assert (grant.kind, grant.amount, grant.remaining) == (
-        "plan",
+        "free",
         FREE_MILLICREDITS,
         FREE_MILLICREDITS,
     )
-    assert grant.key == f"free:{grant.user_id}:{created:%Y-%m}"
-    assert grant.expires_at == one_month_after(created)
+    assert grant.key == f"free:{grant.user_id}:{created:%Y-%m-%d}"
+    assert grant.expires_at == add_months(created, 1)
     (account,) = await rows(sessions, "SELECT * FROM credits.accounts")
-    assert (account.available, account.held) == (FREE_MILLICREDITS, 0)
+    assert (account.opened_at, account.next_free_at) == (created, add_months(created, 1))
+    (balance,) = await rows(sessions, "SELECT * FROM credits.balances")
+    assert (balance.available, balance.held) == (FREE_MILLICREDITS, 0)
     async with sessions("admin")() as session:
-        assert await accounts_out_of_balance(session) == []
+        assert await ledger_check(session) == []
 
 
 async def test_a_new_account_is_logged_in(api: httpx.AsyncClient) -> None:
@@ -104,16 +106,3 @@ async def test_a_bad_field_is_named(
     assert named_fields(answer) == [f"body.{field}"]
     assert "123456789" not in answer.text
     assert await rows(sessions, "SELECT id FROM identity.users") == []
-
-
-@pytest.mark.parametrize(
-    ("start", "end"),
-    [
-        (datetime(2026, 1, 31, 9, tzinfo=UTC), datetime(2026, 2, 28, 9, tzinfo=UTC)),
-        (datetime(2028, 1, 31, tzinfo=UTC), datetime(2028, 2, 29, tzinfo=UTC)),
-        (datetime(2026, 12, 15, 23, 59, tzinfo=UTC), datetime(2027, 1, 15, 23, 59, tzinfo=UTC)),
-        (datetime(2026, 11, 30, tzinfo=UTC), datetime(2026, 12, 30, tzinfo=UTC)),
-    ],
-)
-def test_a_month_ends_on_the_same_day_or_the_last(start: datetime, end: datetime) -> None:
-    assert one_month_after(start) == end

@@ -1,0 +1,103 @@
+-- The only ways to write the ledger. Each runs in the caller's transaction, as the owner of the
+-- tables, whom row security shows the rows of the transaction's tenant alone. `p_now` is the
+-- caller's clock; null means the database's. What a race decides is decided under one lock a user.
+CREATE FUNCTION credits.lock_user(p_user uuid) RETURNS void LANGUAGE sql
+SET search_path = pg_catalog, pg_temp AS $$
+    SELECT pg_advisory_xact_lock(hashtextextended(p_user::text, 0))
+$$;
+
+-- At sign-up. False if the account is there already.
+CREATE FUNCTION credits.open_account(p_user uuid, p_now timestamptz) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    INSERT INTO credits.accounts (user_id, opened_at, next_free_at)
+        VALUES (p_user, coalesce(p_now, now()), coalesce(p_now, now())) ON CONFLICT DO NOTHING;
+    RETURN FOUND;
+END $$;
+
+-- When the next free month is due; null pauses them.
+CREATE FUNCTION credits.schedule_free_month(p_user uuid, p_at timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE credits.accounts SET next_free_at = p_at
+        WHERE user_id = p_user AND next_free_at IS DISTINCT FROM p_at;
+END $$;
+
+-- Give credits. 'granted', or 'replayed' if the business key was granted before.
+CREATE FUNCTION credits.grant_credits(
+    p_user uuid, p_id uuid, p_key text, p_kind text, p_amount bigint, p_expires timestamptz,
+    p_now timestamptz
+) RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    moment timestamptz := coalesce(p_now, now());
+BEGIN
+    INSERT INTO credits.grants (id, user_id, key, kind, amount, remaining, expires_at, created_at)
+        VALUES (p_id, p_user, p_key, p_kind, p_amount, p_amount, p_expires, moment)
+        ON CONFLICT (key) DO NOTHING;
+    IF NOT FOUND THEN RETURN 'replayed'; END IF;
+    INSERT INTO credits.transfers (user_id, kind, grant_id, amount, reference, created_at)
+        VALUES (p_user, 'grant', p_id, p_amount, p_id, moment);
+    RETURN 'granted';
+END $$;
+
+-- End a grant: what is unspent and not held leaves it now, what is released later leaves at once.
+CREATE FUNCTION credits.close_grant(p_id uuid, p_ending text, p_moment timestamptz)
+RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    g record;
+BEGIN
+    SELECT id, user_id, remaining INTO g FROM credits.grants
+        WHERE id = p_id AND ended_at IS NULL FOR UPDATE;
+    IF NOT FOUND THEN RETURN 0; END IF;
+    UPDATE credits.grants SET remaining = 0, ending = p_ending, ended_at = p_moment
+        WHERE id = p_id;
+    IF g.remaining > 0 THEN
+        INSERT INTO credits.transfers (user_id, kind, grant_id, amount, reference, created_at)
+            VALUES (g.user_id, CASE p_ending WHEN 'expired' THEN 'expire' ELSE 'reverse' END,
+                g.id, g.remaining, g.id, p_moment);
+    END IF;
+    RETURN g.remaining;
+END $$;
+
+-- End the grant of a business key; answers what was taken back (0: unknown, or ended before).
+CREATE FUNCTION credits.end_grant(p_user uuid, p_key text, p_ending text, p_now timestamptz)
+RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM credits.lock_user(p_user);
+    RETURN coalesce((
+        SELECT credits.close_grant(id, p_ending, coalesce(p_now, now())) FROM credits.grants
+        WHERE user_id = p_user AND key = p_key
+    ), 0);
+END $$;
+
+-- Take a part of a grant back, at most what is unspent; once a reversal.
+CREATE FUNCTION credits.take_back(
+    p_user uuid, p_key text, p_reversal uuid, p_amount bigint, p_now timestamptz
+) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    g record;
+    taken bigint;
+BEGIN
+    PERFORM credits.lock_user(p_user);
+    SELECT id, remaining INTO g FROM credits.grants
+        WHERE user_id = p_user AND key = p_key AND ended_at IS NULL;
+    taken := least(g.remaining, p_amount);
+    IF NOT FOUND OR taken <= 0 THEN RETURN 0; END IF;
+    INSERT INTO credits.transfers (user_id, kind, grant_id, amount, reference, created_at)
+        VALUES (p_user, 'reverse', g.id, taken, p_reversal, coalesce(p_now, now()))
+        ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN RETURN 0; END IF;
+    UPDATE credits.grants SET remaining = remaining - taken WHERE id = g.id;
+    RETURN taken;
+END $$;
+
+-- End every grant of the user whose time has come; answers what expired.
+CREATE FUNCTION credits.expire_credits(p_user uuid, p_now timestamptz)
+RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM credits.lock_user(p_user);
+    RETURN coalesce((
+        SELECT sum(credits.close_grant(id, 'expired', coalesce(p_now, now()))) FROM credits.grants
+        WHERE user_id = p_user AND ended_at IS NULL AND expires_at <= coalesce(p_now, now())
+    ), 0);
+END $$;
