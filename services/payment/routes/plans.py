@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter, Response
 
-from services.payment import service
 from services.payment.schemas import PlansAnswer
+from services.payment.service import plans
 
 router = APIRouter(prefix="/api/v1/plans", tags=["plans"])
 
@@ -12,4 +12,4 @@ router = APIRouter(prefix="/api/v1/plans", tags=["plans"])
 async def list_plans(response: Response) -> PlansAnswer:
     """Prices, credits and limits of every plan."""
     response.headers["Cache-Control"] = "public, max-age=300"
-    return service.list_plans()
+    return plans.list_plans()

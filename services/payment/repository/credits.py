@@ -1,4 +1,4 @@
-"""Every query of the payment service: it reads the ledger; it never writes its tables."""
+"""What the payment service reads of the ledger; only the ledger's functions write it."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The verbs of payment: plans, balance, transactions."""
+"""The verbs of credits: balance, transactions."""
 
 from typing import Any
 
@@ -7,28 +7,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.auth.principals import Principal
 from libs.credits.pricing import format_credits
-from libs.tiers.catalogue import load_catalogue
 from libs.web.pagination import Page, PageRequest, cursor_of_number, make_page, number_before
-from services.payment import repository
 from services.payment.movements import captured_by, change_of_available
-from services.payment.schemas import (
-    BalanceAnswer,
-    GrantAnswer,
-    PlansAnswer,
-    TransactionAnswer,
-)
-
-
-def list_plans() -> PlansAnswer:
-    """The plans of this build's catalogue."""
-    catalogue = load_catalogue()
-    return PlansAnswer(version=catalogue.version, plans=catalogue.tiers)
+from services.payment.repository import credits
+from services.payment.schemas import BalanceAnswer, GrantAnswer, TransactionAnswer
 
 
 async def get_balance(session: AsyncSession, principal: Principal) -> BalanceAnswer:
     """What the caller has, what of it is held, and where it came from."""
-    available, held = await repository.read_account(session, principal.user_id)
-    grants = await repository.open_grants(session, principal.user_id)
+    available, held = await credits.read_account(session, principal.user_id)
+    grants = await credits.open_grants(session, principal.user_id)
     return BalanceAnswer(
         total_millicredits=available + held,
         total_credits=format_credits(available + held),
@@ -57,7 +45,7 @@ async def list_transactions(
     session: AsyncSession, principal: Principal, page: PageRequest
 ) -> Page[TransactionAnswer]:
     """Every movement of the caller's credits, newest first."""
-    rows = await repository.list_transfers(
+    rows = await credits.list_transfers(
         session, principal.user_id, limit=page.limit, before=number_before(page)
     )
     return make_page(rows, page.limit, show_transfer, lambda row: cursor_of_number(row.id))
