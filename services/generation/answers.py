@@ -3,11 +3,13 @@
 from typing import Any
 from uuid import UUID
 
-from libs.credits.pricing import format_credits
+from libs.credits.pricing import format_credits, load_price_book
 from libs.events.topics import Event
 from libs.kernel.ids import derive_id
 from services.generation.models import Job
-from services.generation.schemas import GenerationAnswer, JobError
+from services.generation.price_breakdown import explain_price
+from services.generation.resolution import work_of
+from services.generation.schemas import GenerationAnswer, JobError, ResolvedRequest
 
 
 def image_ids(job_id: UUID, images_done: int) -> list[UUID]:
@@ -16,7 +18,8 @@ def image_ids(job_id: UUID, images_done: int) -> list[UUID]:
 
 
 def show_job(job: Job) -> GenerationAnswer:
-    """A job as its owner sees it."""
+    """A job as its owner sees it; its price is explained by the prices of its acceptance."""
+    work = work_of(ResolvedRequest.model_validate(job.request), job.base)
     return GenerationAnswer(
         id=job.id,
         status=job.state,
@@ -25,6 +28,7 @@ def show_job(job: Job) -> GenerationAnswer:
         request=job.request,
         quoted_millicredits=job.quoted_millicredits,
         quoted_credits=format_credits(job.quoted_millicredits),
+        price=explain_price(work, load_price_book()),
         captured_millicredits=job.captured_millicredits,
         images_done=job.images_done,
         image_ids=image_ids(job.id, job.images_done),

@@ -30,6 +30,7 @@ class Job(Base):
     state: Mapped[JobState] = mapped_column(String, default="queued")
     request: Mapped[dict[str, Any]] = mapped_column(JSONB)
     quoted_millicredits: Mapped[int]
+    price_version: Mapped[str] = mapped_column(server_default=FetchedValue())
     captured_millicredits: Mapped[int | None]
     attempt: Mapped[int] = mapped_column(default=0)
     failures: Mapped[int] = mapped_column(default=0)

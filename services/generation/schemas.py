@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from libs.credits.amounts import CreditAmount
 from libs.web.text_fields import PlainText
 from services.generation.models import JobState
 
@@ -27,13 +28,14 @@ EXAMPLE: dict[str, JsonValue] = {
     "steps": 20,
     "guidance": 5.0,
     "seed": 7,
+    "max_credits": "2.5",
 }
 
 
 class GenerationRequest(BaseModel):
     """What to make. Size, steps and guidance default to the model's own.
 
-    `seed` null picks a random one, which is recorded.
+    `seed` null picks a random one, which is recorded. `max_credits` refuses a higher price.
     """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
@@ -51,6 +53,9 @@ class GenerationRequest(BaseModel):
     num_images: int = Field(default=1, ge=1, le=8)
     format: ImageFormat = "png"
     expires_in: int | None = Field(default=None, ge=10, le=86_400, description="Seconds to wait")
+    max_credits: CreditAmount | None = Field(
+        default=None, description="The most that this may cost; null for no maximum"
+    )
     metadata: dict[Label, LabelText] = Field(
         default_factory=dict, max_length=16, description="Your own labels; kept, never read"
     )
@@ -84,13 +89,52 @@ class WaitEstimate(BaseModel):
     p90_seconds: float
 
 
+class PricePart(BaseModel):
+    """One part of a price; the parts add up to the total."""
+
+    name: Literal["steps", "addons", "minimum"]
+    millicredits: int
+    credits: str
+
+
+class PriceBreakdown(BaseModel):
+    """Where a price comes from.
+
+    `images x steps x step x area_factor x addons_factor`, rounded up once, and at least
+    `minimum_image` an image. `step` is the price of one step at `reference_pixels`; the area
+    factor is `pixels / reference_pixels`. `parts` add up to `total_millicredits` exactly: the
+    steps, what add-ons put on top, and what the minimum puts on top.
+    """
+
+    price_version: str
+    images: int
+    steps: int
+    step_millicredits: int
+    step_credits: str
+    pixels: int
+    reference_pixels: int
+    area_factor: str
+    addons_factor: str
+    minimum_image_millicredits: int
+    minimum_image_credits: str
+    minimum_applied: bool
+    parts: list[PricePart]
+    total_millicredits: int
+    total_credits: str
+
+
 class QuoteAnswer(BaseModel):
-    """The price and the wait of a request; nothing is spent."""
+    """The price and the wait of a request; nothing is spent.
+
+    `within_maximum`: whether the price keeps to the request's `max_credits`.
+    """
 
     price_millicredits: int
     credits: str
+    price: PriceBreakdown
     available_millicredits: int
     affordable: bool
+    within_maximum: bool
     tier: str
     pool: str
     wait: WaitEstimate
@@ -113,6 +157,7 @@ class GenerationAnswer(BaseModel):
     request: dict[str, Any]
     quoted_millicredits: int
     quoted_credits: str
+    price: PriceBreakdown
     captured_millicredits: int | None
     images_done: int
     image_ids: list[UUID]

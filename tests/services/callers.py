@@ -17,7 +17,7 @@ class Caller:
     async def get(self, path: str, **query: Any) -> httpx.Response:
         return await self.api.get(path, params=query, headers=self.headers)
 
-    async def post(self, path: str, body: Any, **headers: str) -> httpx.Response:
+    async def post(self, path: str, body: Any = None, **headers: str) -> httpx.Response:
         return await self.api.post(path, json=body, headers={**self.headers, **headers})
 
     async def patch(self, path: str, body: Any) -> httpx.Response:

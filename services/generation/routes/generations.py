@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
 from libs.auth.dependencies import CurrentPrincipal, TenantSession
+from libs.credits.caps import SpendCapReached
 from libs.credits.ledger import InsufficientCredits
 from libs.db.transaction import transaction
 from libs.kernel.clock import utc_now
@@ -24,7 +25,11 @@ from libs.web.pagination import Page, PageQuery
 from libs.web.text_fields import PlainText
 from services.generation.answers import show_job
 from services.generation.models import JobState
-from services.generation.problems import AlreadyFinished, GenerationNotFound
+from services.generation.problems import (
+    AlreadyFinished,
+    GenerationNotFound,
+    PriceAboveMaximum,
+)
 from services.generation.schemas import GenerationAnswer, GenerationRequest, QuoteAnswer
 from services.generation.service import admission, owner
 from services.model.client.problems import ModelNotFound
@@ -33,6 +38,8 @@ router = APIRouter(prefix="/api/v1/generations", tags=["generations"])
 ASKING = (Unauthorized, TierRequired, ModelNotFound, ValidationFailed, ServiceUnavailable)
 SPENDING = (
     InsufficientCredits,
+    SpendCapReached,
+    PriceAboveMaximum,
     WaitingLimitReached,
     HourlyLimitReached,
     IdempotencyKeyReused,

@@ -8,8 +8,9 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.auth.principals import Principal
+from libs.credits.amounts import to_millicredits
 from libs.credits.ledger import available_credits, hold_credits
-from libs.credits.pricing import format_credits, quote
+from libs.credits.pricing import format_credits, load_price_book
 from libs.events.topics import Event
 from libs.jobs.celery_app import queue_of_pool
 from libs.jobs.outbox import add_event, add_task
@@ -19,11 +20,14 @@ from libs.tiers.catalogue import Tier
 from libs.tiers.entitlements import tier_of
 from libs.tiers.gates import require_base, require_hourly_room, require_waiting_room
 from services.generation.models import Job
+from services.generation.price_breakdown import explain_price
+from services.generation.problems import PriceAboveMaximum
 from services.generation.repository import jobs
 from services.generation.resolution import resolve_request, work_of
 from services.generation.schemas import (
     MAX_SEED,
     GenerationRequest,
+    PriceBreakdown,
     QuoteAnswer,
     ResolvedRequest,
     WaitEstimate,
@@ -43,8 +47,13 @@ class Offer:
 
     tier: Tier
     request: ResolvedRequest
-    price: int
+    breakdown: PriceBreakdown
     wait: WaitEstimate
+
+    @property
+    def price(self) -> int:
+        """Milli-credits: what is held when the request is accepted."""
+        return self.breakdown.total_millicredits
 
 
 async def find_model(models: ModelCatalogue, name: str) -> ModelInfo:
@@ -63,7 +72,19 @@ async def make_offer(
     require_base(tier, model.base)
     resolved = resolve_request(request, model, random_seed=secrets.randbelow(MAX_SEED + 1))
     outlook = await jobs.read_outlook(session, tier.gpu_pool)
-    return Offer(tier, resolved, quote(work_of(resolved, model.base)), estimate_wait(outlook))
+    breakdown = explain_price(work_of(resolved, model.base), load_price_book())
+    return Offer(tier, resolved, breakdown, estimate_wait(outlook))
+
+
+def within_maximum(request: GenerationRequest, price: int) -> bool:
+    """Whether a price keeps to what the request allows at most."""
+    return request.max_credits is None or price <= to_millicredits(request.max_credits)
+
+
+def require_within_maximum(request: GenerationRequest, price: int) -> None:
+    """Raises PriceAboveMaximum (422)."""
+    if request.max_credits is not None and not within_maximum(request, price):
+        raise PriceAboveMaximum(price, to_millicredits(request.max_credits))
 
 
 async def quote_generation(
@@ -75,8 +96,10 @@ async def quote_generation(
     return QuoteAnswer(
         price_millicredits=offer.price,
         credits=format_credits(offer.price),
+        price=offer.breakdown,
         available_millicredits=available,
         affordable=available >= offer.price,
+        within_maximum=within_maximum(request, offer.price),
         tier=offer.tier.name,
         pool=offer.tier.gpu_pool,
         wait=offer.wait,
@@ -93,15 +116,23 @@ async def create_generation(
 ) -> Job:
     """Accept a job: job row, hold and outbox rows in the caller's one transaction.
 
-    Raises TierRequired (403), WaitingLimitReached and HourlyLimitReached (429),
-    InsufficientCredits (402).
+    Raises TierRequired (403), PriceAboveMaximum (422), WaitingLimitReached and
+    HourlyLimitReached (429), InsufficientCredits and SpendCapReached (402).
     """
     now = clock()
     await jobs.lock_admission(session, principal.user_id)
     offer = await make_offer(session, principal, request, model)
+    require_within_maximum(request, offer.price)
     await require_room(session, principal.user_id, offer, now)
     job = build_job(principal.user_id, request, offer, model, now)
-    await hold_credits(session, user_id=job.user_id, hold_id=job.id, amount=offer.price)
+    await hold_credits(
+        session,
+        user_id=job.user_id,
+        hold_id=job.id,
+        amount=offer.price,
+        model=job.model,
+        key_id=principal.key_id,
+    )
     session.add(job)
     await session.flush()
     await announce(session, job, offer.wait)
@@ -131,6 +162,7 @@ def build_job(
         base=model.base,
         request=offer.request.model_dump(mode="json"),
         quoted_millicredits=offer.price,
+        price_version=offer.breakdown.price_version,
         created_at=now,
         expires_at=expires_at,
     )

@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import httpx
 import pytest
@@ -15,66 +15,12 @@ from libs.credits.audit import ledger_check
 from libs.db.engine import Sessions
 from libs.events.streams import publish_event
 from libs.events.topics import Event
-from libs.testkit.postgres import Database
 from libs.testkit.tokens import TokenIssuer
-from services.generation.app import build_app
-from services.generation.settings import GenerationSettings
-from services.model.app import build_app as build_model_app
-from services.model.client.catalogue import ModelCatalogue
-from services.model.settings import ModelSettings
-from tests.services.generation.queue_of_jobs import give_credits
+from tests.services.callers import Caller, new_caller
 
 SessionsOf = Callable[[str], Sessions]
 REQUEST = {"model": "demo", "prompt": "a red apple", "seed": 7}
 PATH = "/api/v1/generations"
-
-
-@pytest.fixture
-async def api(
-    database: Database, redis_url: str, redis: Redis, issuer: TokenIssuer
-) -> AsyncIterator[httpx.AsyncClient]:
-    """The generation service beside a real model service."""
-    shared: dict[str, Any] = {"port": 0, "jwks_url": "http://issuer", "environment": "test"}
-    models = build_model_app(ModelSettings(database_url=database.url("model"), **shared))
-    app = build_app(
-        GenerationSettings(
-            database_url=database.url("generation"),
-            redis_url=redis_url,
-            model_service_url="http://model",
-            **shared,
-        )
-    )
-    app.state.token_verifier = issuer.verifier()
-    model_http = httpx.AsyncClient(transport=httpx.ASGITransport(models))
-    app.state.models = ModelCatalogue("http://model", model_http)
-    async with (
-        app.router.lifespan_context(app),
-        models.router.lifespan_context(models),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client,
-    ):
-        yield client
-
-
-class Customer:
-    """A user with credits and a token."""
-
-    def __init__(self, api: httpx.AsyncClient, issuer: TokenIssuer) -> None:
-        self.id, self.api = uuid4(), api
-        self.headers = issuer.headers(self.id)
-
-    async def post(self, path: str, body: Any = None, **headers: str) -> httpx.Response:
-        return await self.api.post(path, json=body, headers={**self.headers, **headers})
-
-    async def get(self, path: str, **query: Any) -> httpx.Response:
-        return await self.api.get(path, params=query, headers=self.headers)
-
-
-@pytest.fixture
-async def ada(api: httpx.AsyncClient, issuer: TokenIssuer, sessions: SessionsOf) -> Customer:
-    """A customer of the free plan with 500 credits."""
-    customer = Customer(api, issuer)
-    await give_credits(sessions("billing"), customer.id, 500_000)
-    return customer
 
 
 async def count(sessions: SessionsOf, table: str) -> int:
@@ -82,7 +28,7 @@ async def count(sessions: SessionsOf, table: str) -> int:
         return int(await session.scalar(text(f"SELECT count(*) FROM {table}")) or 0)
 
 
-async def test_a_quote_spends_nothing(ada: Customer, sessions: SessionsOf) -> None:
+async def test_a_quote_spends_nothing(ada: Caller, sessions: SessionsOf) -> None:
     answer = await ada.post(f"{PATH}/quote", {**REQUEST, "num_images": 3})
     quote = answer.json()
     assert (quote["price_millicredits"], quote["credits"]) == (3_000, "3")
@@ -91,7 +37,7 @@ async def test_a_quote_spends_nothing(ada: Customer, sessions: SessionsOf) -> No
     assert await count(sessions, "credits.holds") == 0
 
 
-async def test_job_hold_and_messages_commit_together(ada: Customer, sessions: SessionsOf) -> None:
+async def test_job_hold_and_messages_commit_together(ada: Caller, sessions: SessionsOf) -> None:
     answer = await ada.post(PATH, REQUEST)
     job = answer.json()
     assert answer.status_code == 202
@@ -103,7 +49,7 @@ async def test_job_hold_and_messages_commit_together(ada: Customer, sessions: Se
     assert (await ada.get(answer.headers["location"])).json() == job
 
 
-async def test_a_seed_is_chosen_and_recorded(ada: Customer) -> None:
+async def test_a_seed_is_chosen_and_recorded(ada: Caller) -> None:
     jobs = [(await ada.post(PATH, {**REQUEST, "seed": None})).json() for _ in range(2)]
     seeds = {job["request"]["seed"] for job in jobs}
     assert len(seeds) == 2 and all(0 <= seed < 2**32 for seed in seeds)
@@ -135,7 +81,7 @@ async def test_a_seed_is_chosen_and_recorded(ada: Customer) -> None:
     ],
 )
 async def test_a_bad_field_is_named(
-    ada: Customer, sessions: SessionsOf, field: str, value: object
+    ada: Caller, sessions: SessionsOf, field: str, value: object
 ) -> None:
     answer = await ada.post(PATH, {**REQUEST, field: value})
     assert answer.status_code == 422
@@ -144,17 +90,17 @@ async def test_a_bad_field_is_named(
 
 
 @pytest.mark.parametrize("metadata", [{"a": "\x00"}, {"\x00": "a"}, {"x" * 65: "a"}, {"": "a"}])
-async def test_labels_are_short_plain_text(ada: Customer, metadata: dict[str, str]) -> None:
+async def test_labels_are_short_plain_text(ada: Caller, metadata: dict[str, str]) -> None:
     answer = await ada.post(PATH, {**REQUEST, "metadata": metadata})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"].startswith("body.metadata")
 
 
-async def test_a_filter_that_cannot_be_stored_is_refused(ada: Customer) -> None:
+async def test_a_filter_that_cannot_be_stored_is_refused(ada: Caller) -> None:
     assert (await ada.get(PATH, model="\x00")).status_code == 422
 
 
-async def test_an_unknown_model_is_not_found(ada: Customer) -> None:
+async def test_an_unknown_model_is_not_found(ada: Caller) -> None:
     for path in (PATH, f"{PATH}/quote"):
         answer = await ada.post(path, {**REQUEST, "model": "nothing"})
         assert (answer.status_code, answer.json()["type"]) == (404, "/problems/model-not-found")
@@ -169,10 +115,10 @@ async def test_without_a_token_nothing_is_answered(api: httpx.AsyncClient) -> No
 
 
 async def test_other_peoples_jobs_do_not_exist(
-    ada: Customer, api: httpx.AsyncClient, issuer: TokenIssuer
+    ada: Caller, api: httpx.AsyncClient, issuer: TokenIssuer
 ) -> None:
     job = (await ada.post(PATH, REQUEST)).json()
-    eve = Customer(api, issuer)
+    eve = new_caller(api, issuer)
     for answer in (
         await eve.get(f"{PATH}/{job['id']}"),
         await eve.post(f"{PATH}/{job['id']}/cancel"),
@@ -183,15 +129,13 @@ async def test_other_peoples_jobs_do_not_exist(
 
 
 async def test_short_of_credits(api: httpx.AsyncClient, issuer: TokenIssuer) -> None:
-    answer = await Customer(api, issuer).post(PATH, REQUEST)
+    answer = await new_caller(api, issuer).post(PATH, REQUEST)
     problem = answer.json()
     assert (answer.status_code, problem["type"]) == (402, "/problems/insufficient-credits")
     assert (problem["needed_millicredits"], problem["available_millicredits"]) == (1_000, 0)
 
 
-async def test_the_hourly_limit_holds_under_concurrency(
-    ada: Customer, sessions: SessionsOf
-) -> None:
+async def test_the_hourly_limit_holds_under_concurrency(ada: Caller, sessions: SessionsOf) -> None:
     answers = await asyncio.gather(*(ada.post(PATH, REQUEST) for _ in range(14)))
     statuses = sorted(answer.status_code for answer in answers)
     assert statuses == [202] * 10 + [429] * 4
@@ -200,7 +144,7 @@ async def test_the_hourly_limit_holds_under_concurrency(
     assert await count(sessions, "generation.jobs") == 10
 
 
-async def test_an_idempotency_key_accepts_one_job(ada: Customer, sessions: SessionsOf) -> None:
+async def test_an_idempotency_key_accepts_one_job(ada: Caller, sessions: SessionsOf) -> None:
     key = {"Idempotency-Key": "order-1"}
     first, second = await ada.post(PATH, REQUEST, **key), await ada.post(PATH, REQUEST, **key)
     assert first.json() == second.json()
@@ -211,7 +155,7 @@ async def test_an_idempotency_key_accepts_one_job(ada: Customer, sessions: Sessi
 
 
 async def test_cancelling_a_waiting_job_gives_everything_back(
-    ada: Customer, sessions: SessionsOf
+    ada: Caller, sessions: SessionsOf
 ) -> None:
     job = (await ada.post(PATH, REQUEST)).json()
     for _ in range(2):
@@ -223,7 +167,7 @@ async def test_cancelling_a_waiting_job_gives_everything_back(
         assert await ledger_check(session) == []
 
 
-async def test_pages_follow_each_other_newest_first(ada: Customer) -> None:
+async def test_pages_follow_each_other_newest_first(ada: Caller) -> None:
     made = [(await ada.post(PATH, REQUEST)).json()["id"] for _ in range(5)]
     seen: list[str] = []
     query: dict[str, Any] = {"limit": 2}
@@ -247,7 +191,7 @@ def parse_events(body: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 async def test_events_start_with_a_snapshot_and_resume_without_a_gap(
-    ada: Customer, redis: Redis
+    ada: Caller, redis: Redis
 ) -> None:
     job_id = UUID((await ada.post(PATH, REQUEST)).json()["id"])
 
@@ -270,7 +214,7 @@ async def test_events_start_with_a_snapshot_and_resume_without_a_gap(
     assert bad.status_code == 422
 
 
-async def test_a_lost_stream_still_ends_in_the_true_state(ada: Customer, redis: Redis) -> None:
+async def test_a_lost_stream_still_ends_in_the_true_state(ada: Caller, redis: Redis) -> None:
     job = (await ada.post(PATH, REQUEST)).json()
     await ada.post(f"{PATH}/{job['id']}/cancel")
     await redis.flushall()
