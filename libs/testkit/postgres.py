@@ -24,8 +24,9 @@ from libs.testkit.running import running
 TEMPLATE = "easel_template"
 ROLES = ("user", "payment", "generation", "gallery", "model", "worker", "relay", "billing")
 OWNERS = (
-    *("libs.db", "libs.audit", "libs.jobs", "libs.web", "libs.tiers", "libs.credits"),
-    *("services.user", "services.model", "services.gallery"),
+    *("libs.db", "libs.audit", "libs.jobs", "libs.web", "libs.tiers", "libs.mail"),
+    "libs.credits",
+    *("services.user", "services.payment", "services.model", "services.gallery"),
     "services.generation",
 )
 

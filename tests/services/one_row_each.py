@@ -41,15 +41,19 @@ ONE_ROW_EACH = {
             (token_hash, user_id, session_id, created_at, expires_at)
         VALUES (sha256('x'), :user, :session, now(), now())""",
     "credits.accounts": """
-        INSERT INTO credits.accounts (user_id, available) VALUES (:user, 5)""",
+        INSERT INTO credits.accounts (user_id, opened_at) VALUES (:user, now())""",
     "credits.grants": """
-        INSERT INTO credits.grants (id, user_id, key, kind, amount, remaining)
-        VALUES (:id, :user, 'k', 'admin', 5, 5)""",
+        INSERT INTO credits.grants (id, user_id, key, kind, amount, remaining, created_at)
+        VALUES (:id, :user, 'k', 'admin', 5, 5, now())""",
     "credits.holds": """
-        INSERT INTO credits.holds (id, user_id, amount) VALUES (:id, :user, 5)""",
+        INSERT INTO credits.holds (id, user_id, amount, grant_ids, parts, created_at)
+        VALUES (:id, :user, 5, ARRAY[CAST(:id AS uuid)], '{5}', now())""",
     "credits.transfers": """
-        INSERT INTO credits.transfers (user_id, kind, debit, credit, amount, reference)
-        VALUES (:user, 'grant', 'grants', 'available', 5, :id)""",
+        INSERT INTO credits.transfers (user_id, kind, grant_id, amount, reference, created_at)
+        VALUES (:user, 'grant', :id, 5, :id, now())""",
+    "credits.spend_caps": """
+        INSERT INTO credits.spend_caps (user_id, key_id, period, millicredits)
+        VALUES (:user, :id, 'day', 5)""",
     "gallery.images": """
         INSERT INTO gallery.images (id, user_id, job_id, object_key, thumbnail_key, format, width,
             height, size_bytes, seed, model, prompt, negative_prompt, parameters, manifest,
@@ -73,8 +77,41 @@ ONE_ROW_EACH = {
     "generation.user_clocks": """
         INSERT INTO generation.user_clocks (pool, tier, user_id)
         VALUES ('standard', 'free', :user)""",
+    "billing.inbox": """
+        INSERT INTO billing.inbox
+            (id, event_name, subject, body, body_sha256, received_at, user_id, next_try_at)
+        VALUES (:id, 'order_created', 'orders:1', '{}', sha256('{}'), now(), :user, now())""",
+    "billing.observations": """
+        INSERT INTO billing.observations
+            (provider_id, content_sha256, user_id, observed_at, customer_id, order_id, user_email,
+            status, variant_id, tier, interval, provider_created_at, provider_updated_at)
+        VALUES ('1', sha256('1'), :user, now(), '1', '1', 'ada@example.com', 'active', '1011',
+            'pro', 'month', now(), now())""",
+    "billing.subscriptions": """
+        INSERT INTO billing.subscriptions
+            (id, user_id, provider_id, customer_id, order_id, user_email, status, variant_id, tier,
+            interval, entitled_tier, provider_created_at, provider_updated_at)
+        VALUES (:id, :user, '1', '1', '1', 'ada@example.com', 'active', '1011', 'pro', 'month',
+            'pro', now(), now())""",
+    "billing.invoices": """
+        INSERT INTO billing.invoices
+            (provider_id, user_id, subscription_id, billing_reason, status, total_cents,
+            refunded_cents, currency, created_at, provider_updated_at)
+        VALUES ('1', :user, '1', 'initial', 'paid', 7500, 0, 'USD', now(), now())""",
+    "billing.orders": """
+        INSERT INTO billing.orders
+            (provider_id, user_id, customer_id, variant_id, pack, status, total_cents,
+            refunded_cents, currency, created_at, provider_updated_at)
+        VALUES ('1', :user, '1', '2001', 'small', 'paid', 600, 0, 'USD', now(), now())""",
+    "billing.take_backs": """
+        INSERT INTO billing.take_backs (grant_key, source, user_id, asked)
+        VALUES ('k', 'invoices:1', :user, 5)""",
     "ops.entitlements": """
         INSERT INTO ops.entitlements (user_id, tier) VALUES (:user, 'pro')""",
+    "ops.emails": """
+        INSERT INTO ops.emails
+            (key, user_id, recipient, subject, text, created_at, next_try_at)
+        VALUES ('k', :user, 'ada@example.com', 'Hello', 'Hi', now(), now())""",
     "ops.idempotency_keys": """
         INSERT INTO ops.idempotency_keys
             (user_id, operation, key, request_hash, status, headers, body)
