@@ -1,6 +1,7 @@
 """Fixtures of real parts for every test; nothing starts before a test asks for it."""
 
 pytest_plugins = [
+    "libs.testkit.lemon_squeezy.fixture",
     "libs.testkit.postgres",
     "libs.testkit.redis",
     "libs.testkit.s3",
