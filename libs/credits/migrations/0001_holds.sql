@@ -25,23 +25,24 @@ CREATE FUNCTION credits.passed_cap(
 $$;
 
 -- Set credits aside: earliest expiry first, then oldest. 'held', 'replayed' (same id),
--- 'insufficient', or 'capped'; never oversells.
+-- 'insufficient', or 'capped'; never oversells. Each statement is one whose plan never depends on
+-- its values, so that it is planned once a connection.
 CREATE FUNCTION credits.hold_credits(
     p_user uuid, p_hold uuid, p_amount bigint, p_model text, p_key uuid, p_expires timestamptz,
     p_now timestamptz
 ) RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     moment timestamptz := coalesce(p_now, now());
+    missing bigint := p_amount;
     ids uuid[];
     amounts bigint[];
-    missing bigint := p_amount;
+    capped boolean;
     g record;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended(p_user::text, 0));
-    IF EXISTS (SELECT FROM credits.transfers WHERE reference = p_hold AND kind = 'hold') THEN
-        RETURN 'replayed';
-    END IF;
-    FOR g IN SELECT id, remaining FROM credits.grants
+    PERFORM pg_advisory_xact_lock(uuid_hash_extended(p_user, 0));
+    FOR g IN SELECT id, remaining,
+            EXISTS (SELECT FROM credits.spend_caps WHERE user_id = p_user) AS capped
+        FROM credits.grants
         WHERE user_id = p_user AND ended_at IS NULL AND remaining > 0
             AND (expires_at IS NULL OR expires_at > moment)
         ORDER BY expires_at, created_at, id
@@ -49,47 +50,51 @@ BEGIN
         ids := ids || g.id;
         amounts := amounts || least(missing, g.remaining);
         missing := missing - least(missing, g.remaining);
+        capped := g.capped;
         EXIT WHEN missing = 0;
     END LOOP;
+    IF missing > 0 OR capped THEN
+        IF EXISTS (SELECT FROM credits.transfers WHERE reference = p_hold AND kind = 'hold') THEN
+            RETURN 'replayed';
+        END IF;
+    END IF;
     IF missing > 0 THEN RETURN 'insufficient'; END IF;
-    IF EXISTS (SELECT FROM credits.spend_caps WHERE user_id = p_user)
-        AND credits.passed_cap(p_user, p_key, p_amount, moment) IS NOT NULL
-    THEN RETURN 'capped'; END IF;
-    UPDATE credits.grants SET remaining = remaining - part
-        FROM unnest(ids, amounts) taken (grant_id, part) WHERE id = grant_id;
+    IF capped AND credits.passed_cap(p_user, p_key, p_amount, moment) IS NOT NULL THEN
+        RETURN 'capped';
+    END IF;
+    FOR i IN 1 .. cardinality(ids) LOOP
+        INSERT INTO credits.transfers
+                (user_id, kind, grant_id, amount, reference, part, model, key_id, created_at)
+            VALUES (p_user, 'hold', ids[i], amounts[i], p_hold, i, p_model, p_key, moment)
+            ON CONFLICT DO NOTHING;
+        IF NOT FOUND THEN RETURN 'replayed'; END IF;
+        UPDATE credits.grants SET remaining = remaining - amounts[i] WHERE id = ids[i];
+    END LOOP;
     INSERT INTO credits.holds
-        VALUES (p_hold, p_user, p_amount, ids, amounts, p_model, p_key, moment, p_expires);
-    INSERT INTO credits.transfers
-            (user_id, kind, grant_id, amount, reference, model, key_id, created_at)
-        SELECT p_user, 'hold', grant_id, part, p_hold, p_model, p_key, moment
-        FROM unnest(ids, amounts) taken (grant_id, part);
+        VALUES (p_user, p_hold, p_amount, ids, amounts, p_model, p_key, moment, p_expires);
     RETURN 'held';
 END $$;
 
--- Return what a hold did not spend; a grant that has ended meanwhile keeps nothing of it.
-CREATE FUNCTION credits.release_part(p_hold credits.holds, p_captured bigint, p_moment timestamptz)
-RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Return a part of a hold to its grant; a grant that has ended meanwhile keeps nothing of it.
+CREATE FUNCTION credits.release_part(
+    p_hold credits.holds, p_part integer, p_amount bigint, p_moment timestamptz
+) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    captured_before bigint := 0;
-    part bigint;
-    rest bigint;
-    g record;
+    grant_ending text;
 BEGIN
-    PERFORM credits.lock_user(p_hold.user_id);
-    FOR i IN 1 .. cardinality(p_hold.parts) LOOP
-        part := p_hold.parts[i];
-        rest := part - greatest(0, least(part, p_captured - captured_before));
-        captured_before := captured_before + part;
-        CONTINUE WHEN rest = 0;
-        UPDATE credits.grants
-            SET remaining = remaining + CASE WHEN ended_at IS NULL THEN rest ELSE 0 END
-            WHERE id = p_hold.grant_ids[i] RETURNING id, ending INTO STRICT g;
+    UPDATE credits.grants SET remaining = remaining + CASE WHEN ended_at IS NULL THEN p_amount
+        ELSE 0 END WHERE id = p_hold.grant_ids[p_part] RETURNING ending INTO STRICT grant_ending;
+    INSERT INTO credits.transfers
+            (user_id, kind, grant_id, amount, reference, part, model, key_id, created_at)
+        VALUES (p_hold.user_id, 'release', p_hold.grant_ids[p_part], p_amount, p_hold.id, p_part,
+            p_hold.model, p_hold.key_id, p_moment);
+    IF grant_ending IS NOT NULL THEN
         INSERT INTO credits.transfers
-                (user_id, kind, grant_id, amount, reference, model, key_id, created_at)
-            SELECT p_hold.user_id, k, g.id, rest, p_hold.id, p_hold.model, p_hold.key_id, p_moment
-            FROM unnest(ARRAY['release', CASE WHEN g.ending = 'expired' THEN 'expire'
-                WHEN g.ending IS NOT NULL THEN 'reverse' END]) k WHERE k IS NOT NULL;
-    END LOOP;
+                (user_id, kind, grant_id, amount, reference, part, created_at)
+            VALUES (p_hold.user_id, CASE grant_ending WHEN 'expired' THEN 'expire'
+                ELSE 'reverse' END, p_hold.grant_ids[p_part], p_amount, p_hold.id, p_part,
+                p_moment);
+    END IF;
 END $$;
 
 -- End a hold: capture a part, release the rest. 'settled', 'replayed' (ended before) or 'unknown'.
@@ -98,7 +103,10 @@ RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_
 DECLARE
     h credits.holds;
     moment timestamptz := coalesce(p_now, now());
+    missing bigint := p_captured;
+    taken bigint;
 BEGIN
+    PERFORM pg_advisory_xact_lock(uuid_hash_extended(p_user, 0));
     DELETE FROM credits.holds WHERE id = p_hold AND user_id = p_user RETURNING * INTO h;
     IF NOT FOUND THEN
         RETURN CASE WHEN EXISTS (
@@ -108,16 +116,19 @@ BEGIN
     IF p_captured NOT BETWEEN 0 AND h.amount THEN
         RAISE check_violation USING MESSAGE = 'a capture is within its hold';
     END IF;
-    INSERT INTO credits.transfers
-            (user_id, kind, grant_id, amount, reference, model, key_id, created_at)
-        SELECT p_user, 'capture', grant_id, least(part, p_captured - before), p_hold, h.model,
-            h.key_id, moment
-        FROM (
-            SELECT grant_id, part, sum(part) OVER (ORDER BY place) - part AS before
-            FROM unnest(h.grant_ids, h.parts) WITH ORDINALITY parts (grant_id, part, place)
-        ) taken
-        WHERE p_captured > before;
-    IF p_captured < h.amount THEN PERFORM credits.release_part(h, p_captured, moment); END IF;
+    FOR i IN 1 .. cardinality(h.parts) LOOP
+        taken := least(h.parts[i], missing);
+        missing := missing - taken;
+        IF taken > 0 THEN
+            INSERT INTO credits.transfers
+                    (user_id, kind, grant_id, amount, reference, part, model, key_id, created_at)
+                VALUES (p_user, 'capture', h.grant_ids[i], taken, p_hold, i, h.model, h.key_id,
+                    moment);
+        END IF;
+        IF taken < h.parts[i] THEN
+            PERFORM credits.release_part(h, i, h.parts[i] - taken, moment);
+        END IF;
+    END LOOP;
     RETURN 'settled';
 END $$;
 

@@ -32,17 +32,17 @@ CREATE INDEX ix_grants_expires_at ON credits.grants (expires_at) WHERE ended_at 
 
 -- Open holds alone: settling one deletes its row; what became of it stands in `transfers`.
 CREATE TABLE credits.holds (
-    id uuid PRIMARY KEY,
     user_id uuid NOT NULL,
+    id uuid NOT NULL,
     amount bigint NOT NULL CHECK (amount > 0),
     grant_ids uuid[] NOT NULL,
     parts bigint[] NOT NULL CHECK (cardinality(parts) = cardinality(grant_ids)),
     model text,
     key_id uuid,
     created_at timestamptz NOT NULL,
-    expires_at timestamptz
+    expires_at timestamptz,
+    PRIMARY KEY (user_id, id)
 );
-CREATE INDEX ix_holds_user_id ON credits.holds (user_id);
 CREATE INDEX ix_holds_expires_at ON credits.holds (expires_at) WHERE expires_at IS NOT NULL;
 
 CREATE TABLE credits.movements (
@@ -69,12 +69,14 @@ CREATE TABLE credits.transfers (
     grant_id uuid NOT NULL,
     amount bigint NOT NULL CHECK (amount > 0),
     reference uuid NOT NULL,
+    part smallint NOT NULL DEFAULT 1,
     model text,
     key_id uuid,
     created_at timestamptz NOT NULL,
     PRIMARY KEY (user_id, id),
-    CONSTRAINT once_a_reference UNIQUE (reference, kind, grant_id)
+    CONSTRAINT once_a_reference UNIQUE (reference, kind, part)
 );
+COMMENT ON COLUMN credits.transfers.part IS 'a hold of several grants has as many parts';
 CREATE INDEX ix_transfers_captures ON credits.transfers (user_id, created_at)
     WHERE kind = 'capture';
 

@@ -3,7 +3,7 @@
 -- caller's clock; null means the database's. What a race decides is decided under one lock a user.
 CREATE FUNCTION credits.lock_user(p_user uuid) RETURNS void LANGUAGE sql
 SET search_path = pg_catalog, pg_temp AS $$
-    SELECT pg_advisory_xact_lock(hashtextextended(p_user::text, 0))
+    SELECT pg_advisory_xact_lock(uuid_hash_extended(p_user, 0))
 $$;
 
 -- At sign-up. False if the account is there already.

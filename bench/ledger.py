@@ -1,0 +1,154 @@
+"""The ledger beside `pgbench -N` on the same server: `./easel bench ledger [--json]`.
+
+One run alternates pgbench's simple update and the ledger's hold and capture, each a transaction of
+its own under forced row security, driven by pgbench alike (prepared statements, 8 and 32 clients,
+fsync on). `many_ratio` and `hot_ratio` are transactions a second over pgbench's, the worse of both
+numbers of clients; `hot_p99_ms` is the 99th percentile of hold and capture together of one user;
+`audit_seconds` is the audit over a million postings.
+"""
+
+import argparse
+import asyncio
+import json
+import math
+import re
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.ledger_server import CUSTOMER, CUSTOMERS, ROLE, Server, execute, ledger_server, read_plan
+from libs.credits.audit import CHECK
+
+CLIENTS = (8, 32)
+ROUNDS = 3
+SECONDS = 4
+AUDITED_HOLDS = 330_000  # three postings each
+# A hold for the quote, then a capture of two thirds, as two transactions of one job.
+JOB = """
+\\set customer random(1, {customers})
+SELECT id AS hold, credits.hold_credits(tenant::uuid, id, 1200, 'demo', NULL, NULL, NULL) AS outcome
+    FROM set_config('app.user_id', ({user})::text, true) tenant,
+        (SELECT (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0')
+            || right(md5(random()::text), 20))::uuid AS id) new \\gset
+SELECT credits.settle_hold(tenant::uuid, :hold, 800, NULL)
+    FROM set_config('app.user_id', ({user})::text, true) tenant;
+"""
+HISTORY = """
+    WITH jobs AS (
+        SELECT gen_random_uuid() AS hold, g.user_id, g.id AS grant_id, now() AS at
+        FROM generate_series(1, {holds}) n
+        JOIN credits.grants g ON g.key = 'bench:' || n % {customers} + 1 || ':1'
+    ), posted AS (
+        INSERT INTO credits.transfers (user_id, kind, grant_id, amount, reference, created_at)
+        SELECT user_id, kind, grant_id, amount, hold, at
+        FROM jobs, (VALUES ('hold', 3), ('capture', 2), ('release', 1)) k (kind, amount)
+    ), spent AS (SELECT grant_id, count(*) * 2 AS amount FROM jobs GROUP BY grant_id)
+    UPDATE credits.grants SET remaining = remaining - spent.amount
+    FROM spent WHERE id = spent.grant_id
+"""
+
+
+def transactions_a_second(printed: str) -> float:
+    """What pgbench counted."""
+    found = re.search(r"tps = ([\d.]+)", printed)
+    assert found, printed
+    return float(found.group(1))
+
+
+def run_base(server: Server, clients: int, folder: Path) -> float:
+    """pgbench's own simple update: three statements a transaction."""
+    options = ("-N", "-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-T", str(SECONDS))
+    return transactions_a_second(server.pgbench("postgres", *options, cwd=folder))
+
+
+def run_jobs(server: Server, clients: int, folder: Path, customers: int) -> tuple[float, float]:
+    """Ledger transactions a second, and the 99th percentile of a job's two in milliseconds."""
+    script = folder / "job.sql"
+    user = CUSTOMER.format(":customer")
+    script.write_text(JOB.format(customers=customers, user=user))
+    for old in folder.glob("pgbench_log.*"):
+        old.unlink()
+    options = ("-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-T", str(SECONDS), "-l")
+    printed = server.pgbench(ROLE, *options, "-f", str(script), cwd=folder)
+    lines = [line for log in folder.glob("pgbench_log.*") for line in log.read_text().splitlines()]
+    latencies = sorted(int(line.split()[2]) for line in lines)
+    return 2 * transactions_a_second(printed), latencies[int(len(latencies) * 0.99)] / 1000
+
+
+def measure_rates(server: Server, clients: int, folder: Path) -> dict[str, float]:
+    """Medians over the rounds; each round starts and ends with the peer."""
+    many, hot, p99 = [], [], []
+    for _ in range(ROUNDS):
+        asyncio.run(execute(server.url, "VACUUM credits.grants, credits.holds", "CHECKPOINT"))
+        before = run_base(server, clients, folder)
+        all_users, _ = run_jobs(server, clients, folder, CUSTOMERS)
+        one_user, slowest = run_jobs(server, clients, folder, 1)
+        base = math.sqrt(before * run_base(server, clients, folder))
+        many.append(all_users / base)
+        hot.append(one_user / base)
+        p99.append(slowest)
+        shown = f"{clients} clients: pgbench {base:.0f}/s, many {many[-1]:.2f}, hot {hot[-1]:.2f}"
+        print(f"{shown}, p99 {slowest:.0f} ms", file=sys.stderr)
+    middle = statistics.median
+    return {"many": middle(many), "hot": middle(hot), "p99": middle(p99)}
+
+
+def measure_audit(server: Server) -> float:
+    """Seconds of the audit over a million postings."""
+    empty = "TRUNCATE credits.holds"
+    statements = (
+        "ALTER TABLE credits.transfers DISABLE TRIGGER append_only",
+        "DELETE FROM credits.transfers WHERE kind <> 'grant'",
+        "UPDATE credits.grants SET remaining = amount",
+        empty,
+        HISTORY.format(holds=AUDITED_HOLDS, customers=CUSTOMERS),
+        "VACUUM ANALYZE credits.transfers, credits.grants",
+    )
+    asyncio.run(execute(server.url, *statements))
+    return asyncio.run(read_plan(server.url, CHECK.text))
+
+
+def measure() -> dict[str, float]:
+    """All figures of one run."""
+    with (
+        tempfile.TemporaryDirectory(prefix="easel-ledger-") as name,
+        ledger_server(prepare(Path(name))) as server,
+    ):
+        rates = {clients: measure_rates(server, clients, Path(name)) for clients in CLIENTS}
+        audit = measure_audit(server)
+    figures = {
+        "many_ratio": min(rate["many"] for rate in rates.values()),
+        "hot_ratio": min(rate["hot"] for rate in rates.values()),
+        "hot_p99_ms": max(rate["p99"] for rate in rates.values()),
+        "audit_seconds": audit,
+    }
+    each = {
+        f"{kind}_ratio_{clients}": rates[clients][kind]
+        for clients in CLIENTS
+        for kind in ("many", "hot")
+    }
+    return {name: round(value, 3) for name, value in {**figures, **each}.items()}
+
+
+def prepare(folder: Path) -> Path:
+    """The server may run as another account, which must reach its files."""
+    folder.chmod(0o755)
+    return folder
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="easel bench ledger")
+    parser.add_argument("--json", action="store_true")
+    as_json = parser.parse_args().json
+    figures = measure()
+    if as_json:
+        print(json.dumps(figures))
+        return
+    for name, value in figures.items():
+        print(f"{name:<18} {value}")
+
+
+if __name__ == "__main__":
+    main()
