@@ -20,7 +20,7 @@ LIBRARY_LAYERS = (
     {"kernel"},
     {"telemetry"},
     {"db"},
-    {"storage", "triton", "tiers", "events"},
+    {"audit", "events", "mail", "storage", "tiers", "triton"},
     {"credits", "web"},
     {"auth"},
     {"jobs"},
