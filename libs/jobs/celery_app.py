@@ -7,6 +7,7 @@ that is lost or doubled is harmless.
 from celery import Celery
 
 VISIBILITY_TIMEOUT_SECONDS = 3600
+ONE_TRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 
 
 def build_celery(redis_url: str, *, name: str = "easel") -> Celery:
@@ -25,6 +26,7 @@ def build_celery(redis_url: str, *, name: str = "easel") -> Celery:
         broker_connection_max_retries=None,
         broker_heartbeat=0,
         broker_transport_options={
+            **ONE_TRY,
             "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
             "socket_connect_timeout": 2,
             "socket_timeout": 10,

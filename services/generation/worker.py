@@ -7,10 +7,12 @@ is due. SIGTERM: no new claims; what runs has two seconds to end before it is ha
 import asyncio
 import os
 import socket
+from uuid import UUID
 
-from celery import signals
+from celery import Celery, signals
 
 from libs.db.engine import build_engine, build_sessions
+from libs.db.transaction import transaction
 from libs.events.connection import build_redis
 from libs.jobs.bridge import AsyncBridge
 from libs.jobs.celery_app import build_celery, queue_of_pool
@@ -20,10 +22,12 @@ from libs.telemetry.logs import configure_logs
 from libs.telemetry.metrics import serve_metrics
 from libs.telemetry.tracing import configure_tracing
 from libs.triton.client import TritonClient
+from services.generation.client.tier_changes import UPKEEP_QUEUE
 from services.generation.service.drawing import Studio
-from services.generation.service.execution import Worker, work_until_idle
+from services.generation.service.execution import TURN_SECONDS, Worker, work_until_idle
+from services.generation.service.reweighing import reweigh_jobs
 from services.generation.settings import WorkerSettings
-from services.generation.tasks import register_wake_up
+from services.generation.tasks import register_reweighing, register_wake_up
 
 
 async def build_worker(settings: WorkerSettings) -> Worker:
@@ -50,6 +54,18 @@ async def build_worker(settings: WorkerSettings) -> Worker:
     )
 
 
+async def reweigh(worker: Worker, user_id: UUID) -> int:
+    """A user's tier has changed; one transaction."""
+    async with transaction(worker.sessions, user_id) as session:
+        return await reweigh_jobs(session, user_id)
+
+
+def register_tasks(celery: Celery, bridge: AsyncBridge, worker: Worker) -> None:
+    """What this process does for each message."""
+    register_wake_up(celery, lambda: bridge.run(work_until_idle(worker, turn_seconds=TURN_SECONDS)))
+    register_reweighing(celery, lambda user_id: bridge.run(reweigh(worker, user_id)))
+
+
 def main() -> None:
     """Work until SIGTERM."""
     settings = load(WorkerSettings)
@@ -59,7 +75,8 @@ def main() -> None:
     bridge = AsyncBridge()
     worker = bridge.run(build_worker(settings))
     celery = build_celery(settings.redis_url)
-    register_wake_up(celery, lambda: bridge.run(work_until_idle(worker)))
+    register_tasks(celery, bridge, worker)
+    queues = [*map(queue_of_pool, settings.pools), UPKEEP_QUEUE]
 
     def stop_claiming(**_signal: object) -> None:
         bridge.loop.call_soon_threadsafe(worker.stopping.set)
@@ -70,7 +87,7 @@ def main() -> None:
             "worker",
             "--pool=threads",
             f"--concurrency={settings.worker_concurrency}",
-            f"--queues={','.join(queue_of_pool(pool) for pool in settings.pools)}",
+            f"--queues={','.join(queues)}",
             f"--hostname=worker-{os.getpid()}@%h",
             f"--loglevel={settings.log_level}",
             "--without-gossip",

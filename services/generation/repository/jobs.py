@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select, text
+from sqlalchemy import or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.db.pages import newest_first
+from libs.tiers.catalogue import Tier
 from services.generation.models import Job, JobState
 from services.generation.waiting import Outlook
 
@@ -61,6 +62,18 @@ async def find_job(session: AsyncSession, job_id: UUID) -> Job | None:
 async def lock_job(session: AsyncSession, job_id: UUID) -> Job | None:
     """One of the tenant's jobs, locked until the transaction ends."""
     return await session.scalar(select(Job).where(Job.id == job_id).with_for_update())
+
+
+async def reweigh_queued(session: AsyncSession, user_id: UUID, tier: Tier) -> int:
+    """Put the user's queued jobs of another tier under this one; how many there were."""
+    other = or_(Job.tier != tier.name, Job.pool != tier.gpu_pool)
+    statement = (
+        update(Job)
+        .where(Job.user_id == user_id, Job.state == "queued", other)
+        .values(tier=tier.name, pool=tier.gpu_pool)
+        .returning(Job.id)
+    )
+    return len((await session.execute(statement)).all())
 
 
 async def list_jobs(

@@ -10,6 +10,7 @@ from libs.jobs.outbox import add_event
 from services.gallery.client.images import ImageRecord, record_image
 from services.generation.answers import finished_event
 from services.generation.attempts import requeued_event
+from services.generation.client.tier_changes import announce_tier_change
 from services.generation.models import Job, JobState
 from services.generation.repository import leases
 
@@ -61,6 +62,7 @@ async def hand_back_job(
         return
     await leases.hand_back(session, claim, delay_seconds=delay_seconds, failures=failures)
     await add_event(session, requeued_event(job, reason))
+    await announce_tier_change(session, job.user_id)  # it may have changed while the job ran
 
 
 def image_event(job: Job, image: ImageRecord) -> Event:

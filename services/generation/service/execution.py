@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import enum
+import math
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +40,7 @@ from services.generation.service.drawing import Drawing, Studio, draw_images
 from services.generation.service.endings import finish_job, hand_back_job
 
 log = get_logger(__name__)
+TURN_SECONDS = 5.0
 RENEW_SECONDS = 1.0
 STOP_GRACE_SECONDS = 2.0
 CANCEL_AGAIN_SECONDS = 0.2
@@ -65,14 +68,21 @@ class Worker:
     stopping: asyncio.Event
 
 
-async def work_until_idle(worker: Worker) -> None:
-    """Run due jobs one after another until there is none, Triton is away, or the worker stops."""
+async def work_until_idle(worker: Worker, *, turn_seconds: float = math.inf) -> str | None:
+    """Run due jobs one after another until there is none, Triton is away, or the worker stops.
+
+    When the turn is over before that: the pool of the last job, where more may be due.
+    """
+    turn_ends = time.monotonic() + turn_seconds
     while not worker.stopping.is_set() and await worker.studio.triton.is_ready():
         job = await claim_job(worker)
         if job is None:
-            return
+            return None
         with attempt_seconds.time():
             await attempt_job(worker, job)
+        if time.monotonic() >= turn_ends:
+            return job.pool
+    return None
 
 
 async def claim_job(worker: Worker) -> Job | None:
