@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from libs.credits.audit import ledger_check
 from libs.db.engine import Sessions
+from libs.db.transaction import transaction
 from libs.events.streams import publish_event
 from libs.events.topics import Event
 from libs.testkit.tokens import TokenIssuer
@@ -142,6 +143,23 @@ async def test_the_hourly_limit_holds_under_concurrency(ada: Caller, sessions: S
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert int(refused.headers["retry-after"]) >= 1
     assert await count(sessions, "generation.jobs") == 10
+
+
+async def test_of_64_requests_at_once_those_that_the_balance_covers_are_accepted(
+    api: httpx.AsyncClient, issuer: TokenIssuer, sessions: SessionsOf
+) -> None:
+    pro = new_caller(api, issuer)  # 100 jobs may wait, 300 may be created in an hour
+    await give_credits(sessions("billing"), pro.id, 10_000)
+    async with transaction(sessions("billing"), pro.id) as session:
+        tier = text("INSERT INTO ops.entitlements (user_id, tier) VALUES (:user, 'pro')")
+        await session.execute(tier, {"user": pro.id})
+    answers = await asyncio.gather(*(pro.post(PATH, REQUEST) for _ in range(64)))
+    statuses = sorted(answer.status_code for answer in answers)
+    assert statuses == [202] * 10 + [402] * 54
+    assert await count(sessions, "generation.jobs") == 10
+    assert await count(sessions, "credits.holds") == 10
+    async with sessions("admin")() as session:
+        assert await ledger_check(session) == []
 
 
 async def test_an_idempotency_key_accepts_one_job(ada: Caller, sessions: SessionsOf) -> None:
