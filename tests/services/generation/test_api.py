@@ -18,6 +18,7 @@ from libs.events.streams import publish_event
 from libs.events.topics import Event
 from libs.testkit.tokens import TokenIssuer
 from tests.services.callers import Caller, new_caller
+from tests.services.generation.queue_of_jobs import give_credits
 
 SessionsOf = Callable[[str], Sessions]
 REQUEST = {"model": "demo", "prompt": "a red apple", "seed": 7}
