@@ -1,4 +1,4 @@
-"""The tier catalogue: every limit, gate and price of a plan, read once from catalogue.json.
+"""The catalogue: every limit, gate and price of a plan, and the packs of credits, read once.
 
 The numbers are DOMAIN section 1; a number of that table anywhere else in code is a defect.
 """
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 TierName = Literal["free", "starter", "pro", "studio", "enterprise"]
 Base = Literal["demo", "sd15", "sdxl", "flux"]
 Pool = Literal["standard", "premium"]
+PackName = Literal["small", "medium", "large"]
 DEFAULT_TIER: TierName = "free"
 
 
@@ -40,17 +41,32 @@ class Tier(BaseModel):
     gpu_pool: Pool
 
 
+class Pack(BaseModel):
+    """Credits that are bought once, beside any plan, and do not expire. Whole credits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: PackName
+    credits: int
+    price_cents: int
+
+
 class Catalogue(BaseModel):
-    """All plans, from the smallest to the largest."""
+    """All plans and packs, from the smallest to the largest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: str
     tiers: tuple[Tier, ...]
+    packs: tuple[Pack, ...]
 
     def tier(self, name: TierName) -> Tier:
         """The plan of that name."""
         return next(tier for tier in self.tiers if tier.name == name)
+
+    def pack(self, name: PackName) -> Pack:
+        """The pack of that name."""
+        return next(pack for pack in self.packs if pack.name == name)
 
     def first_with_base(self, base: Base) -> Tier:
         """The smallest plan that may use models of a base."""

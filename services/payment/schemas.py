@@ -5,15 +5,19 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from libs.tiers.catalogue import Tier
+from libs.tiers.catalogue import Pack, Tier
 
 
 class PlansAnswer(BaseModel):
-    """All plans, from the smallest to the largest; a null price is by contract."""
+    """All plans and packs, from the smallest to the largest; a null price is by contract.
+
+    A pack is bought once, beside any plan; its credits do not expire.
+    """
 
     version: str
     currency: str = "USD"
     plans: tuple[Tier, ...]
+    packs: tuple[Pack, ...]
 
 
 class GrantAnswer(BaseModel):

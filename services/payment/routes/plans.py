@@ -10,6 +10,6 @@ router = APIRouter(prefix="/api/v1/plans", tags=["plans"])
 
 @router.get("")
 async def list_plans(response: Response) -> PlansAnswer:
-    """Prices, credits and limits of every plan."""
+    """Prices, trial days, credits and limits of every plan, and the packs of credits."""
     response.headers["Cache-Control"] = "public, max-age=300"
     return plans.list_plans()

@@ -1,10 +1,10 @@
-"""The plans that can be bought."""
+"""The plans and packs that can be bought."""
 
 from libs.tiers.catalogue import load_catalogue
 from services.payment.schemas import PlansAnswer
 
 
 def list_plans() -> PlansAnswer:
-    """The plans of this build's catalogue."""
+    """What this build's catalogue offers."""
     catalogue = load_catalogue()
-    return PlansAnswer(version=catalogue.version, plans=catalogue.tiers)
+    return PlansAnswer(version=catalogue.version, plans=catalogue.tiers, packs=catalogue.packs)

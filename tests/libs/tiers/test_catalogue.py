@@ -40,6 +40,15 @@ def test_every_row_of_the_table(column: str) -> None:
     assert values == TABLE[column]
 
 
+def test_a_larger_pack_holds_more_credits_for_a_dollar() -> None:
+    packs = load_catalogue().packs
+    decided = [("small", 1_000, 600), ("medium", 5_000, 2_800), ("large", 20_000, 10_000)]
+    assert [(pack.name, pack.credits, pack.price_cents) for pack in packs] == decided
+    assert load_catalogue().pack("medium") == packs[1]
+    rates = [pack.credits / pack.price_cents for pack in packs]
+    assert rates == sorted(set(rates))
+
+
 def test_the_demo_model_is_open_to_every_tier() -> None:
     assert all("demo" in tier.bases for tier in load_catalogue().tiers)
 

@@ -23,6 +23,7 @@ async def test_plans_need_no_login_and_equal_the_catalogue(api: httpx.AsyncClien
         "version": catalogue["version"],
         "currency": "USD",
         "plans": catalogue["tiers"],
+        "packs": catalogue["packs"],
     }
 
 
