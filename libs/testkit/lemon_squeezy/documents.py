@@ -76,6 +76,8 @@ def _page_link(request: Request, number: int, size: int, sort: str) -> str:
 
 def filtered(request: Request, found: Sequence[Resource], allowed: Sequence[str]) -> list[Resource]:
     """What the `filter[...]` members of the query leave. Raises Refused 400 for an unknown one."""
+    if "include" in request.query_params:
+        raise Refused("The double does not know include paths.", 400)
     wanted = {
         key[7:-1]: value for key, value in request.query_params.items() if key.startswith("filter[")
     }

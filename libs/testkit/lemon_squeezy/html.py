@@ -1,6 +1,7 @@
 """Pages without a template engine: every value is escaped on its way into the text."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from html import escape
 
 from fastapi.responses import HTMLResponse
@@ -113,16 +114,39 @@ def problem(detail: str | None) -> Markup:
     return markup('<p class="problem" role="alert">{detail}</p>', detail=detail)
 
 
-def button_form(action: str, label: str, **values: object) -> Markup:
+def button_form(target: str, label: str, **values: object) -> Markup:
     """A form of one small button that posts `values`."""
     hidden = (
         markup('<input type="hidden" name="{name}" value="{value}">', name=name, value=value)
         for name, value in values.items()
     )
     return markup(
-        '<form method="post" action="{action}">{hidden}'
+        '<form method="post" action="{target}">{hidden}'
         '<button class="small" type="submit">{label}</button></form>',
-        action=action,
+        target=target,
         hidden=join(hidden),
         label=label,
     )
+
+
+def table(caption: str, headings: Iterable[str], rows: Iterable[Iterable[object]]) -> Markup:
+    """A table; without rows it says so."""
+    head = join(markup('<th scope="col">{name}</th>', name=name) for name in headings)
+    lines = [
+        markup("<tr>{cells}</tr>", cells=join(markup("<td>{it}</td>", it=it) for it in row))
+        for row in rows
+    ]
+    if not lines:
+        return markup('<h2>{caption}</h2><p class="quiet">None yet.</p>', caption=caption)
+    return markup(
+        '<h2>{caption}</h2><div class="scroll"><table aria-label="{caption}">'
+        "<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>",
+        caption=caption,
+        head=head,
+        lines=join(lines),
+    )
+
+
+def when(moment: datetime | None) -> str:
+    """A time to the minute, UTC."""
+    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M}"

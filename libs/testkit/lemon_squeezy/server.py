@@ -6,8 +6,15 @@ from collections.abc import AsyncIterator
 
 import uvicorn
 from fastapi import FastAPI
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
 
-from libs.testkit.lemon_squeezy import api_writes, checkout_pages, control
+from libs.testkit.lemon_squeezy import (
+    api_writes,
+    checkout_pages,
+    control,
+    dashboard,
+    portal_pages,
+)
 from libs.testkit.lemon_squeezy.api import add_api
 from libs.testkit.lemon_squeezy.rate_limit import Fault, Window
 from libs.testkit.lemon_squeezy.runtime import Double, Settings, settings_from_environment
@@ -30,8 +37,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.double = Double(settings)
     app.state.window, app.state.fault = Window(settings.rate_limit), Fault()
     add_api(app, api_writes.router)
-    app.include_router(control.router)
-    app.include_router(checkout_pages.router)
+    for pages in (control, checkout_pages, dashboard, portal_pages):
+        app.include_router(pages.router)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
 
     @app.get("/health")
     async def health() -> dict[str, str]:
