@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 TierName = Literal["free", "starter", "pro", "studio", "enterprise"]
 Base = Literal["demo", "sd15", "sdxl", "flux"]
 Pool = Literal["standard", "premium"]
+Interval = Literal["month", "year"]
 PackName = Literal["small", "medium", "large"]
 DEFAULT_TIER: TierName = "free"
 
@@ -40,6 +41,15 @@ class Tier(BaseModel):
     public_posts_month: int | None
     gpu_pool: Pool
 
+    @property
+    def is_for_sale(self) -> bool:
+        """Whether it can be bought online: it costs something, and the price is no contract's."""
+        return bool(self.price_month_cents)
+
+    def price_cents(self, interval: Interval) -> int | None:
+        """The price of a month or a year."""
+        return self.price_month_cents if interval == "month" else self.price_year_cents
+
 
 class Pack(BaseModel):
     """Credits that are bought once, beside any plan, and do not expire. Whole credits."""
@@ -67,6 +77,10 @@ class Catalogue(BaseModel):
     def pack(self, name: PackName) -> Pack:
         """The pack of that name."""
         return next(pack for pack in self.packs if pack.name == name)
+
+    def rank(self, name: TierName) -> int:
+        """Place of a plan, from the smallest to the largest."""
+        return self.tiers.index(self.tier(name))
 
     def first_with_base(self, base: Base) -> Tier:
         """The smallest plan that may use models of a base."""

@@ -1,22 +1,37 @@
 """Composition root of the payment service: `python -m services.payment.app`."""
 
+from functools import partial
+
 from fastapi import FastAPI
 
 from libs.auth.tenant_application import build_tenant_application
+from libs.db.engine import build_engine, build_sessions
+from libs.db.transaction import check_database
+from libs.kernel.clock import Clock, utc_now
 from libs.kernel.settings import load
 from libs.web.server import serve
+from services.payment.offers import Shelf
 from services.payment.routes import credits, plans
 from services.payment.settings import PaymentSettings
 
 
-def build_app(settings: PaymentSettings) -> FastAPI:
-    """The application."""
-    return build_tenant_application(
+def build_app(settings: PaymentSettings, *, clock: Clock = utc_now) -> FastAPI:
+    """The application. Customers' requests run as one database role, those of admins and what the
+    provider tells as another, which sees all customers."""
+    engine = build_engine(settings.billing_database_url, application="easel-payment-billing")
+    billing_sessions = build_sessions(engine)
+    app = build_tenant_application(
         "payment",
         settings,
         description="Plans, and what is done with credits.",
         routers=[plans.router, credits.router],
+        checks={"billing database": partial(check_database, billing_sessions)},
+        on_stop=[engine.dispose],
     )
+    app.state.clock = clock
+    app.state.billing_sessions = billing_sessions
+    app.state.shelf = Shelf(settings.lemon_squeezy_variants)
+    return app
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from dev.parts.program import LOOPBACK, free_port
 from dev.signing_key import make_signing_key
+from tests.services.payment.shop import VARIANTS_JSON
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120.0  # the first start unpacks the executable
@@ -46,6 +47,14 @@ def settings(folder: Path, port: int) -> dict[str, str]:
         "EASEL_S3_ACCESS_KEY_ID": "nobody",
         "EASEL_S3_SECRET_ACCESS_KEY": "nothing",
         "EASEL_S3_REGION": "us-east-1",
+        "EASEL_BILLING_DATABASE_URL": f"postgresql+asyncpg://nobody:nothing@{NOBODY}/easel",
+        "EASEL_USER_SERVICE_URL": f"http://{NOBODY}",
+        "EASEL_PUBLIC_URL": f"http://{NOBODY}",
+        "EASEL_LEMON_SQUEEZY_API_URL": f"http://{NOBODY}/v1",
+        "EASEL_LEMON_SQUEEZY_API_KEY": "nobody",
+        "EASEL_LEMON_SQUEEZY_STORE_ID": "1",
+        "EASEL_LEMON_SQUEEZY_WEBHOOK_SECRET": "nothing",
+        "EASEL_LEMON_SQUEEZY_VARIANTS": VARIANTS_JSON,
     }
 
 

@@ -15,9 +15,9 @@ from services.generation.settings import GenerationSettings
 from services.model.app import build_app as build_model
 from services.model.settings import ModelSettings
 from services.payment.app import build_app as build_payment
-from services.payment.settings import PaymentSettings
 from services.user.app import build_app as build_user
 from services.user.settings import UserSettings
+from tests.services.payment.shop import payment_settings
 
 NOWHERE = "postgresql+asyncpg://nobody@127.0.0.1:1/nothing"  # nothing connects
 JWKS = "http://127.0.0.1:1/jwks.json"
@@ -39,7 +39,7 @@ def user(folder: Path) -> FastAPI:
 
 
 def payment(_folder: Path) -> FastAPI:
-    return build_payment(PaymentSettings(port=0, database_url=NOWHERE, jwks_url=JWKS))
+    return build_payment(payment_settings())
 
 
 def model(_folder: Path) -> FastAPI:

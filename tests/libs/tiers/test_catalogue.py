@@ -40,6 +40,15 @@ def test_every_row_of_the_table(column: str) -> None:
     assert values == TABLE[column]
 
 
+def test_the_paid_plans_are_for_sale_by_month_and_year() -> None:
+    sold = [tier for tier in load_catalogue().tiers if tier.is_for_sale]
+    assert [tier.name for tier in sold] == ["starter", "pro", "studio"]
+    for tier in sold:
+        assert tier.price_cents("month") == tier.price_month_cents
+        assert tier.price_cents("year") == tier.price_year_cents
+    assert [load_catalogue().rank(name) for name in NAMES] == [0, 1, 2, 3, 4]
+
+
 def test_a_larger_pack_holds_more_credits_for_a_dollar() -> None:
     packs = load_catalogue().packs
     decided = [("small", 1_000, 600), ("medium", 5_000, 2_800), ("large", 20_000, 10_000)]

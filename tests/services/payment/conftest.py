@@ -6,18 +6,17 @@ import pytest
 from libs.testkit.postgres import Database
 from libs.testkit.tokens import TokenIssuer
 from services.payment.app import build_app
-from services.payment.settings import PaymentSettings
 from tests.services.callers import Caller, new_caller
+from tests.services.payment.shop import payment_settings
 
 
 @pytest.fixture
 async def api(database: Database, issuer: TokenIssuer) -> AsyncIterator[httpx.AsyncClient]:
     """The payment service on real PostgreSQL."""
     app = build_app(
-        PaymentSettings(
-            port=0,
+        payment_settings(
             database_url=database.url("payment"),
-            jwks_url="http://issuer",
+            billing_database_url=database.url("billing"),
         )
     )
     app.state.token_verifier = issuer.verifier()
