@@ -1,4 +1,4 @@
-"""PostgreSQL, Redis and the S3 endpoint: started here, or already running somewhere else.
+"""PostgreSQL, Redis, S3 and the mail catcher: started here, or already running somewhere else.
 
 `external` is for `docker compose -f docker-compose.dev.yaml up -d`, whose ports and passwords are
 the defaults, or for any servers that the EASEL_EXTERNAL_* variables name.
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from dev.parts.mail import mail_catcher
 from dev.parts.postgres import ORDINARY, Account, admin_url, postgres
 from dev.parts.program import LOOPBACK, Program
 from dev.parts.redis import redis
@@ -24,6 +25,8 @@ EXTERNAL_DEFAULTS = {
     "EASEL_EXTERNAL_S3_ENDPOINT_URL": "http://127.0.0.1:9000",
     "EASEL_EXTERNAL_S3_ACCESS_KEY_ID": "easel-local",
     "EASEL_EXTERNAL_S3_SECRET_ACCESS_KEY": "easel-local-secret",
+    "EASEL_EXTERNAL_SMTP_ADDRESS": "127.0.0.1:1025",
+    "EASEL_EXTERNAL_MAIL_URL": "http://127.0.0.1:8025",
 }
 
 
@@ -37,6 +40,8 @@ class Backing:
     s3_endpoint_url: str
     s3_access_key_id: str
     s3_secret_access_key: str
+    smtp_address: str
+    mail_url: str
 
     def database_url(self, role: str, password: str) -> str:
         """The URL with which a service logs in as its own role."""
@@ -68,12 +73,15 @@ def local_backing(
             postgres(python, ports["postgres"], state.data / "postgres", account),
             redis(python, ports["redis"], state.data / "redis", password),
             s3(python, ports["s3"], state.data / "s3", key, secret, BUCKET),
+            mail_catcher(python, ports["mail_smtp"], ports["mail"], state.data / "mail"),
         ),
         admin_database_url=_with_driver(admin_url(ports["postgres"], superuser, DATABASE)),
         redis_url=f"redis://:{password}@{LOOPBACK}:{ports['redis']}/0",
         s3_endpoint_url=f"http://{LOOPBACK}:{ports['s3']}",
         s3_access_key_id=key,
         s3_secret_access_key=secret,
+        smtp_address=f"{LOOPBACK}:{ports['mail_smtp']}",
+        mail_url=f"http://{LOOPBACK}:{ports['mail']}",
     )
 
 
@@ -87,6 +95,8 @@ def external_backing(environment: Mapping[str, str]) -> Backing:
         s3_endpoint_url=given["EASEL_EXTERNAL_S3_ENDPOINT_URL"],
         s3_access_key_id=given["EASEL_EXTERNAL_S3_ACCESS_KEY_ID"],
         s3_secret_access_key=given["EASEL_EXTERNAL_S3_SECRET_ACCESS_KEY"],
+        smtp_address=given["EASEL_EXTERNAL_SMTP_ADDRESS"],
+        mail_url=given["EASEL_EXTERNAL_MAIL_URL"],
     )
 
 

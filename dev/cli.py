@@ -13,7 +13,7 @@ from dev.client import Client
 from dev.parts.postgres import ORDINARY, choose_account, make_cluster, server_binary
 from dev.parts.program import PartError
 from dev.platform import Setup
-from dev.report import Steps, print_status, print_welcome
+from dev.report import Steps, print_pages, print_status, print_welcome
 from dev.state import ROOT, State, find_state
 
 BACKINGS = ("local", "external")
@@ -88,10 +88,18 @@ def up(state: State, arguments: argparse.Namespace) -> int:
         steps.done("environment", f"{steps.seconds:.1f} s, {downloaded:.0f} MB downloaded")
         setup, supervisor = _running(state, arguments.backing) or _fresh(state, arguments.backing)
         lifecycle.Start(setup, supervisor, steps.done).run()
-        password = setup.secrets["demo_password"]
-        account.log_in(Client(setup.public_url), password)
-    print_welcome(setup.public_url, account.EMAIL, password, steps.seconds)
+        open_accounts(setup)
+    print_welcome(setup, steps.seconds)
     return 0
+
+
+def open_accounts(setup: Setup) -> None:
+    """The demo account, and the operator's with its role."""
+    demo, operator = Client(setup.public_url), Client(setup.public_url)
+    for client, known in ((demo, account.DEMO), (operator, account.OPERATOR)):
+        account.log_in(client, known, setup.secrets[known.secret])
+    if not account.is_admin(operator):
+        lifecycle.make_admin(setup, account.OPERATOR.email)
 
 
 def _running(state: State, backing: str) -> tuple[Setup, supervision.Supervisor] | None:
@@ -100,6 +108,9 @@ def _running(state: State, backing: str) -> tuple[Setup, supervision.Supervisor]
     if supervisor is None:
         return None
     chosen = ports.remembered(state)
+    if not ports.are_complete(chosen):
+        lifecycle.stop(state)
+        return None
     python = environment.python_of(state, "services")
     owner = choose_account(server_binary(python), state.data) if backing == "local" else ORDINARY
     setup = lifecycle.make_setup(state, backing, chosen, owner)
@@ -141,6 +152,8 @@ def _existing(state: State) -> Setup:
     known = ports.remembered(state)
     if not known:
         raise PartError("Easel was never started here: run `./easel up`")
+    if not ports.are_complete(known):
+        raise PartError("this checkout has new parts since the last start: run `./easel up`")
     return lifecycle.make_setup(state, ports.remembered_backing(state), known)
 
 
@@ -148,7 +161,9 @@ def status(state: State, arguments: argparse.Namespace) -> int:
     setup = _existing(state)
     programs = lifecycle.all_programs(setup)
     states = lifecycle.ready_of(supervision.connect(state), programs)
-    return 0 if print_status(programs, states) else DOWN_EXIT
+    all_ready = print_status(programs, states)
+    print_pages(setup)
+    return 0 if all_ready else DOWN_EXIT
 
 
 def show_logs(state: State, arguments: argparse.Namespace) -> int:

@@ -135,7 +135,7 @@ def check_ports(state: State) -> Iterator[Finding]:
 def check_parts(state: State) -> Iterator[Finding]:
     known = ports.remembered(state)
     supervisor = supervision.connect(state)
-    if not known or supervisor is None:
+    if not ports.are_complete(known) or supervisor is None:
         yield Finding("platform", "not running: `./easel up` starts it")
         return
     setup = lifecycle.make_setup(state, ports.remembered_backing(state), known)

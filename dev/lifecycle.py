@@ -43,6 +43,19 @@ def make_setup(
     return Setup(state, chosen, secrets, found, python, inference)
 
 
+def make_admin(setup: Setup, email: str) -> None:
+    """Give an account the role of an operator. Raises PartError."""
+    made = subprocess.run(
+        [setup.python, "-m", "dev.make_admin", email],
+        cwd=ROOT,
+        env={**os.environ, "EASEL_ADMIN_DATABASE_URL": setup.backing.admin_database_url},
+        capture_output=True,
+        text=True,
+    )
+    if made.returncode:
+        raise PartError(f"{email} could not be made an operator: {made.stderr.strip()}")
+
+
 def all_programs(setup: Setup) -> list[Program]:
     return [
         *setup.backing.programs,
@@ -140,7 +153,7 @@ def stop(state: State) -> bool:
     supervisor = supervision.connect(state)
     if supervisor:
         names = set(supervisor.processes())
-        needed = {"postgres", "redis", "s3", "triton"} & names
+        needed = {"postgres", "redis", "s3", "mail", "triton"} & names
         supervisor.stop(names - needed, STOP_SECONDS)
         supervisor.stop(needed, STOP_SECONDS)
         supervisor.shutdown()

@@ -21,6 +21,7 @@ NAMES = (
     "s3_secret_access_key",
     "triton_control_key",
     "demo_password",
+    "admin_password",
     *LOGIN_ROLES,
 )
 BYTES = 18

@@ -52,6 +52,11 @@ class Setup:
         return f"http://{LOOPBACK}:{self.ports['gateway']}"
 
     @property
+    def pages(self) -> Mapping[str, str]:
+        """What a person may open beside the API: name -> address."""
+        return {"e-mails": self.backing.mail_url}
+
+    @property
     def signing_key_file(self) -> str:
         return str(self.state.secrets / "signing-key.pem")
 

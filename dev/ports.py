@@ -18,6 +18,8 @@ NAMES = (
     "postgres",
     "redis",
     "s3",
+    "mail",
+    "mail_smtp",
     "triton_http",
     "triton_grpc",
     "triton_metrics",
@@ -40,6 +42,11 @@ Ports = dict[str, int]
 def variable(name: str) -> str:
     """The environment variable that fixes the port of that name."""
     return f"EASEL_{name.upper()}_PORT"
+
+
+def are_complete(known: Mapping[str, int]) -> bool:
+    """Whether every part has a port; an older checkout knew fewer parts."""
+    return set(NAMES) <= set(known)
 
 
 def is_free(port: int) -> bool:

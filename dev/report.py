@@ -4,8 +4,9 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from dev import processes
+from dev import account, processes
 from dev.parts.program import Program
+from dev.platform import Setup
 from dev.supervision import ProcessState
 
 MEBIBYTE = 2**20
@@ -63,18 +64,25 @@ def print_status(
     return all_ready
 
 
-def print_welcome(url: str, email: str, password: str, seconds: float) -> None:
+def print_pages(setup: Setup) -> None:
+    """Where the platform is, and what a person may open beside it."""
+    for name, url in {"API": f"{setup.public_url}/docs/generation", **setup.pages}.items():
+        print(f"  {name:<{WIDTH}} {url}")
+
+
+def print_welcome(setup: Setup, seconds: float) -> None:
     """Where the platform is, who may log in, and a picture in two commands."""
+    url, demo = setup.public_url, account.DEMO
+    password = setup.secrets[demo.secret]
+    print(f"\nEasel runs at {url} (ready in {seconds:.1f} s)")
+    for known in (demo, account.OPERATOR):
+        print(f"  {known.display_name:<{WIDTH}} {known.email}  {setup.secrets[known.secret]}")
+    print_pages(setup)
     read_token = "python3 -c 'import json,sys; print(json.load(sys.stdin)[\"access_token\"])'"
     print(f"""
-Easel runs at {url} (ready in {seconds:.1f} s)
-  account    {email}
-  password   {password}
-  API        {url}/docs/generation (also user, payment, gallery, model)
-
 A picture:
   TOKEN=$(curl -s {url}/api/v1/auth/login -H 'Content-Type: application/json' \\
-    -d '{{"email": "{email}", "password": "{password}"}}' | {read_token})
+    -d '{{"email": "{demo.email}", "password": "{password}"}}' | {read_token})
   curl -s {url}/api/v1/generations -H "Authorization: Bearer $TOKEN" \\
     -H 'Content-Type: application/json' \\
     -d '{{"model": "demo", "prompt": "a red apple", "width": 64, "height": 64, "steps": 20}}'

@@ -72,3 +72,11 @@ def test_what_was_chosen_is_remembered(tmp_path: Path) -> None:
     ports.remember(state, chosen, "external")
     assert ports.remembered(state) == chosen
     assert ports.remembered_backing(state) == "external"
+
+
+def test_ports_of_a_checkout_with_fewer_parts_are_not_complete() -> None:
+    chosen = ports.choose({}, {})
+    assert ports.are_complete(chosen)
+    del chosen["mail"]
+    assert not ports.are_complete(chosen)
+    assert ports.are_complete(ports.choose(chosen, {}))
