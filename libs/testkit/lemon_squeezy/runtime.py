@@ -26,7 +26,7 @@ from libs.testkit.lemon_squeezy.deliveries import (
 )
 
 T = TypeVar("T")
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.25
 DELIVERY_TIMEOUT_SECONDS = 10.0
 
 
