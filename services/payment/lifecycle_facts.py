@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, get_args
 
-from libs.tiers.catalogue import TierName, load_catalogue
+from libs.tiers.catalogue import Interval, TierName, load_catalogue
 
 Status = Literal["on_trial", "active", "paused", "past_due", "unpaid", "cancelled", "expired"]
-Interval = Literal["month", "year"]
 MONTHS: dict[Interval, int] = {"month": 1, "year": 12}
 # Of two states in one second, the one further on in a subscription's life is the newer.
 PROGRESS: tuple[Status, ...] = get_args(Status)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from libs.tiers.catalogue import TierName
-from services.payment.lifecycle_facts import MONTHS, Interval, Observation, Payment, tier_rank
+from libs.tiers.catalogue import Interval, TierName
+from services.payment.lifecycle_facts import MONTHS, Observation, Payment, tier_rank
 
 # The provider writes an invoice some seconds before or after the period that it pays begins, and
 # counts months of unequal length in its own way: up to three days.

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from libs.tiers.catalogue import TierName
-from services.payment.lifecycle_facts import Interval, Observation, Payment, Status
+from libs.tiers.catalogue import Interval, TierName
+from services.payment.lifecycle_facts import Observation, Payment, Status
 
 SUBSCRIPTION = "7"
 

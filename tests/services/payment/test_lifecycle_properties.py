@@ -8,9 +8,9 @@ from typing import Any, get_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libs.tiers.catalogue import TierName
+from libs.tiers.catalogue import Interval, TierName
 from services.payment.lifecycle import Standing, judge
-from services.payment.lifecycle_facts import Interval, Observation, Payment, Status, age_order
+from services.payment.lifecycle_facts import Observation, Payment, Status, age_order
 from services.payment.lifecycle_periods import Period, current_period, periods_of
 from tests.services.payment.lives import at
 
