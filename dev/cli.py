@@ -12,8 +12,8 @@ from dev import account, demo, doctor, environment, lifecycle, logs, ports, supe
 from dev.client import Client
 from dev.parts.postgres import ORDINARY, choose_account, make_cluster, server_binary
 from dev.parts.program import PartError
-from dev.platform import Setup
 from dev.report import Steps, print_pages, print_status, print_welcome
+from dev.settings import Setup
 from dev.state import ROOT, State, find_state
 
 BACKINGS = ("local", "external")

@@ -12,13 +12,8 @@ from dev.logs import Log
 from dev.parts.postgres import ORDINARY, Account
 from dev.parts.program import POLL_SECONDS, PartError, Program
 from dev.parts.triton import clear_shared_memory, shm_prefix_of
-from dev.platform import (
-    Setup,
-    background_programs,
-    front_programs,
-    preparation,
-    triton,
-)
+from dev.platform import background_programs, front_programs, preparation, triton
+from dev.settings import Setup
 from dev.state import ROOT, State
 from dev.supervision import ProcessState, Supervisor
 

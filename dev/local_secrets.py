@@ -20,6 +20,8 @@ NAMES = (
     "s3_access_key_id",
     "s3_secret_access_key",
     "triton_control_key",
+    "lemon_squeezy_api_key",
+    "lemon_squeezy_webhook_secret",
     "demo_password",
     "admin_password",
     *LOGIN_ROLES,

@@ -31,6 +31,8 @@ NAMES = (
     "model",
     "worker",
     "relay",
+    "lemon_squeezy",
+    "billing",
 )
 GATEWAY_PORTS = range(8080, 8180)
 # Below the range from which systems take ports for outgoing connections.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from dev import account, processes
 from dev.parts.program import Program
-from dev.platform import Setup
+from dev.settings import Setup
 from dev.supervision import ProcessState
 
 MEBIBYTE = 2**20

@@ -1,0 +1,138 @@
+"""What the processes of the local platform are told: their settings, from one setup."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dev.backing import BUCKET, REGION, Backing
+from dev.parts.program import LOOPBACK
+from dev.ports import Ports
+from dev.state import State
+
+WORKER_CONCURRENCY = 4
+MAIL_FROM = "Easel <mail@easel.example>"
+# Settings that a developer may hand to every process.
+PASSED_ON = ("EASEL_LOG_LEVEL",)
+STORE_ID = "1"
+# What the Lemon Squeezy double sells under which variant.
+VARIANTS = {
+    "starter:month": "1001",
+    "starter:year": "1002",
+    "pro:month": "1011",
+    "pro:year": "1012",
+    "studio:month": "1021",
+    "studio:year": "1022",
+    "pack:small": "2001",
+    "pack:medium": "2002",
+    "pack:large": "2003",
+}
+WEBHOOK_PATH = "/api/v1/payments/webhooks/lemon-squeezy"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every process is made from."""
+
+    state: State
+    ports: Ports
+    secrets: Mapping[str, str]
+    backing: Backing
+    python: str
+    inference_python: str
+
+    @property
+    def public_url(self) -> str:
+        return f"http://{LOOPBACK}:{self.ports['gateway']}"
+
+    @property
+    def lemon_squeezy_url(self) -> str:
+        return f"http://{LOOPBACK}:{self.ports['lemon_squeezy']}"
+
+    @property
+    def pages(self) -> Mapping[str, str]:
+        """What a person may open beside the API: name -> address."""
+        return {"e-mails": self.backing.mail_url, "payments": self.lemon_squeezy_url}
+
+    @property
+    def signing_key_file(self) -> str:
+        return str(self.state.secrets / "signing-key.pem")
+
+    def database_url(self, role: str) -> str:
+        """The URL of a login role: `database_url("payment")`."""
+        return self.backing.database_url(f"easel_{role}", self.secrets[f"easel_{role}"])
+
+
+def shared_settings(setup: Setup) -> dict[str, str]:
+    """Settings that are the same for every process."""
+    ports, backing = setup.ports, setup.backing
+    return {
+        "EASEL_LOG_LEVEL": "INFO",
+        "EASEL_HOST": LOOPBACK,
+        "EASEL_PUBLIC_URL": setup.public_url,
+        "EASEL_REDIS_URL": backing.redis_url,
+        "EASEL_S3_ENDPOINT_URL": backing.s3_endpoint_url,
+        "EASEL_S3_PUBLIC_ENDPOINT_URL": setup.public_url,
+        "EASEL_S3_BUCKET_IMAGES": BUCKET,
+        "EASEL_S3_ACCESS_KEY_ID": backing.s3_access_key_id,
+        "EASEL_S3_SECRET_ACCESS_KEY": backing.s3_secret_access_key,
+        "EASEL_S3_REGION": REGION,
+        "EASEL_JWKS_URL": f"http://{LOOPBACK}:{ports['user']}/api/v1/auth/.well-known/jwks.json",
+        "EASEL_MODEL_SERVICE_URL": f"http://{LOOPBACK}:{ports['model']}",
+        "EASEL_TRITON_GRPC_URL": f"{LOOPBACK}:{ports['triton_grpc']}",
+        "EASEL_WORKER_POOL": "premium,standard",
+        "EASEL_WORKER_CONCURRENCY": str(WORKER_CONCURRENCY),
+        **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
+    }
+
+
+def settings_of(setup: Setup, role: str, **own: str) -> dict[str, str]:
+    """Settings of a process that logs in to the database as `role`."""
+    return {**shared_settings(setup), "EASEL_DATABASE_URL": setup.database_url(role), **own}
+
+
+def provider_settings(setup: Setup) -> dict[str, str]:
+    """Where payment and billing find Lemon Squeezy: here, its double."""
+    return {
+        "EASEL_LEMON_SQUEEZY_API_URL": f"{setup.lemon_squeezy_url}/v1",
+        "EASEL_LEMON_SQUEEZY_API_KEY": setup.secrets["lemon_squeezy_api_key"],
+        "EASEL_LEMON_SQUEEZY_STORE_ID": STORE_ID,
+        "EASEL_LEMON_SQUEEZY_VARIANTS": json.dumps(VARIANTS),
+    }
+
+
+def service_settings(setup: Setup, name: str) -> dict[str, str]:
+    """What one service has beyond the others."""
+    if name == "user":
+        return {"EASEL_SIGNING_KEY_FILE": setup.signing_key_file}
+    if name == "payment":
+        return {
+            **provider_settings(setup),
+            "EASEL_LEMON_SQUEEZY_WEBHOOK_SECRET": setup.secrets["lemon_squeezy_webhook_secret"],
+            "EASEL_BILLING_DATABASE_URL": setup.database_url("billing"),
+        }
+    return {}
+
+
+def mail_settings(setup: Setup) -> dict[str, str]:
+    """Where e-mails go: the catcher, which asks for neither encryption nor a password."""
+    host, _, port = setup.backing.smtp_address.rpartition(":")
+    return {
+        "EASEL_MAIL_TRANSPORT": "smtp",
+        "EASEL_MAIL_FROM": MAIL_FROM,
+        "EASEL_SMTP_HOST": host,
+        "EASEL_SMTP_PORT": port,
+        "EASEL_SMTP_TLS": "none",
+    }
+
+
+def double_settings(setup: Setup) -> dict[str, str]:
+    """What the Lemon Squeezy double is told; it calls back through the gateway."""
+    return {
+        "EASEL_LS_PORT": str(setup.ports["lemon_squeezy"]),
+        "EASEL_LS_WEBHOOK_URL": setup.public_url + WEBHOOK_PATH,
+        "EASEL_LS_WEBHOOK_SECRET": setup.secrets["lemon_squeezy_webhook_secret"],
+        "EASEL_LS_API_KEY": setup.secrets["lemon_squeezy_api_key"],
+        "EASEL_LS_STORE_ID": STORE_ID,
+        "EASEL_LS_STATE": str(setup.state.data / "lemon-squeezy.json"),
+    }
