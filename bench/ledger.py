@@ -27,7 +27,8 @@ AUDITED_HOLDS = 330_000  # three postings each
 # A hold for the quote, then a capture of two thirds, as two transactions of one job.
 JOB = """
 \\set customer random(1, {customers})
-SELECT id AS hold, credits.hold_credits(tenant::uuid, id, 1200, 'demo', NULL, NULL, NULL) AS outcome
+SELECT id AS hold, credits.hold_credits(tenant::uuid, id, 1200, 'demo', NULL,
+    now() + interval '7 days', NULL) AS outcome
     FROM set_config('app.user_id', ({user})::text, true) tenant,
         (SELECT (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0')
             || right(md5(random()::text), 20))::uuid AS id) new \\gset
@@ -44,8 +45,8 @@ HISTORY = """
         SELECT user_id, kind, grant_id, amount, hold, at
         FROM jobs, (VALUES ('hold', 3), ('capture', 2), ('release', 1)) k (kind, amount)
     ), spent AS (SELECT grant_id, count(*) * 2 AS amount FROM jobs GROUP BY grant_id)
-    UPDATE credits.grants SET remaining = remaining - spent.amount
-    FROM spent WHERE id = spent.grant_id
+    UPDATE credits.pockets p SET remaining = remaining - spent.amount
+    FROM spent WHERE p.grant_id = spent.grant_id AND pocket = 0
 """
 
 
@@ -80,7 +81,7 @@ def measure_rates(server: Server, clients: int, folder: Path) -> dict[str, float
     """Medians over the rounds; each round starts and ends with the peer."""
     many, hot, p99 = [], [], []
     for _ in range(ROUNDS):
-        asyncio.run(execute(server.url, "VACUUM credits.grants, credits.holds", "CHECKPOINT"))
+        asyncio.run(execute(server.url, "VACUUM credits.pockets, credits.holds", "CHECKPOINT"))
         before = run_base(server, clients, folder)
         all_users, _ = run_jobs(server, clients, folder, CUSTOMERS)
         one_user, slowest = run_jobs(server, clients, folder, 1)
@@ -96,14 +97,13 @@ def measure_rates(server: Server, clients: int, folder: Path) -> dict[str, float
 
 def measure_audit(server: Server) -> float:
     """Seconds of the audit over a million postings."""
-    empty = "TRUNCATE credits.holds"
     statements = (
         "ALTER TABLE credits.transfers DISABLE TRIGGER append_only",
         "DELETE FROM credits.transfers WHERE kind <> 'grant'",
-        "UPDATE credits.grants SET remaining = amount",
-        empty,
+        "UPDATE credits.pockets SET remaining = 125000000000",
+        "TRUNCATE credits.holds",
         HISTORY.format(holds=AUDITED_HOLDS, customers=CUSTOMERS),
-        "VACUUM ANALYZE credits.transfers, credits.grants",
+        "VACUUM ANALYZE credits.transfers, credits.pockets",
     )
     asyncio.run(execute(server.url, *statements))
     return asyncio.run(read_plan(server.url, CHECK.text))

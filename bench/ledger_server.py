@@ -12,7 +12,15 @@ from pathlib import Path
 import asyncpg
 
 from dev.parts.postgres import admin_url, make_cluster, postgres, server_binary
-from dev.parts.program import LOOPBACK, PartError, free_port, services_python, start, stop, wait_ready
+from dev.parts.program import (
+    LOOPBACK,
+    PartError,
+    free_port,
+    services_python,
+    start,
+    stop,
+    wait_ready,
+)
 from libs.db.migrate import migrate
 
 PASSWORD = "bench"
@@ -23,14 +31,14 @@ SCALE = 10  # a million rows of pgbench_accounts
 CUSTOMER = "md5('customer ' || {})::uuid"
 MAY_SETTLE = f"GRANT EXECUTE ON FUNCTION credits.settle_hold TO {ROLE}"
 OPEN = f"""
-    INSERT INTO credits.grants (id, user_id, key, kind, amount, remaining, expires_at, created_at)
-    SELECT gen_random_uuid(), {CUSTOMER.format("n")}, 'bench:' || n || ':' || expiry, 'plan',
-        1000000000000, 1000000000000, now() + expiry * interval '10 days', now()
-    FROM generate_series(1, {CUSTOMERS}) n, generate_series(1, 2) expiry
-"""
-ISSUED = """
-    INSERT INTO credits.transfers (user_id, kind, grant_id, amount, reference, created_at)
-    SELECT user_id, 'grant', id, amount, id, created_at FROM credits.grants
+    DO $$ BEGIN FOR n IN 1 .. {CUSTOMERS} LOOP
+        PERFORM set_config('app.user_id', ({CUSTOMER.format("n")})::text, true);
+        FOR month IN 1 .. 2 LOOP
+            PERFORM credits.grant_credits({CUSTOMER.format("n")}, gen_random_uuid(),
+                'bench:' || n || ':' || month, 'plan', 1000000000000,
+                now() + month * interval '1 month', NULL);
+        END LOOP;
+    END LOOP; END $$
 """
 
 
@@ -86,7 +94,7 @@ async def fill(server: Server) -> None:
     await execute(bare, "CREATE DATABASE bench")
     await migrate(server.url.replace("postgresql://", "postgresql+asyncpg://"), list(OWNERS))
     await execute(server.url, f"ALTER ROLE {ROLE} PASSWORD '{PASSWORD}'", MAY_SETTLE)
-    await execute(server.url, OPEN, ISSUED, "VACUUM ANALYZE credits.grants")
+    await execute(server.url, OPEN, "VACUUM ANALYZE")
 
 
 async def execute(url: str, *statements: str) -> None:

@@ -15,22 +15,25 @@ CHECK = text(
             sum(CASE WHEN kind IN ('grant', 'release') THEN amount
                 WHEN kind IN ('hold', 'expire', 'reverse') THEN -amount ELSE 0 END) AS left_over
         FROM credits.transfers GROUP BY grant_id
+    ), in_pockets AS (
+        SELECT grant_id, min(user_id::text)::uuid AS user_id, sum(remaining)::bigint AS remaining
+        FROM credits.pockets GROUP BY grant_id
     ), by_hold AS (
         SELECT reference, min(user_id::text)::uuid AS user_id,
             coalesce(sum(amount) FILTER (WHERE kind = 'hold'), 0) AS held,
             coalesce(sum(amount) FILTER (WHERE kind IN ('capture', 'release')), 0) AS settled
         FROM credits.transfers WHERE kind IN ('hold', 'capture', 'release') GROUP BY reference
     )
-    SELECT 'grant: remaining is the sum of its postings' AS rule,
-        coalesce(g.user_id, t.user_id) AS user_id, coalesce(g.id, t.grant_id) AS subject,
-        coalesce(t.left_over, 0)::bigint AS expected, g.remaining AS found
-    FROM credits.grants g FULL JOIN by_grant t ON t.grant_id = g.id
-    WHERE g.remaining IS DISTINCT FROM t.left_over
+    SELECT 'grant: its pockets hold the sum of its postings' AS rule,
+        coalesce(p.user_id, t.user_id) AS user_id, coalesce(p.grant_id, t.grant_id) AS subject,
+        coalesce(t.left_over, 0)::bigint AS expected, coalesce(p.remaining, 0) AS found
+    FROM in_pockets p FULL JOIN by_grant t ON t.grant_id = p.grant_id
+    WHERE coalesce(p.remaining, 0) <> coalesce(t.left_over, 0) OR p.user_id <> t.user_id
     UNION ALL
     SELECT 'grant: issued once, in full, to one owner', coalesce(g.user_id, t.user_id), g.id,
-        g.amount, t.issued::bigint
-    FROM credits.grants g JOIN by_grant t ON t.grant_id = g.id
-    WHERE g.amount <> t.issued OR g.user_id <> t.user_id OR t.owners <> 1
+        g.amount, coalesce(t.issued, 0)::bigint
+    FROM credits.grants g LEFT JOIN by_grant t ON t.grant_id = g.id
+    WHERE g.amount IS DISTINCT FROM t.issued OR g.user_id <> t.user_id OR t.owners <> 1
     UNION ALL
     SELECT 'hold: open with its full amount', h.user_id, h.id, h.amount,
         (coalesce(t.held, 0) - coalesce(t.settled, 0))::bigint

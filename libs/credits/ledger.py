@@ -29,9 +29,8 @@ SETTLE = text("SELECT credits.settle_hold(:user, :hold, :captured, :now)")
 RELEASE_EXPIRED = text("SELECT credits.release_expired_holds(:user, :now)")
 AVAILABLE = text(
     """
-    SELECT coalesce(sum(remaining), 0) FROM credits.grants
-    WHERE user_id = :user AND ended_at IS NULL
-        AND (expires_at IS NULL OR expires_at > coalesce(CAST(:now AS timestamptz), now()))
+    SELECT coalesce(sum(remaining), 0) FROM credits.pockets
+    WHERE user_id = :user AND (expires_at IS NULL OR expires_at > coalesce(CAST(:now AS timestamptz), now()))
     """
 )
 

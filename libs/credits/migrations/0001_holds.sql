@@ -24,90 +24,116 @@ CREATE FUNCTION credits.passed_cap(
     ORDER BY c.period, c.key_id LIMIT 1
 $$;
 
--- Set credits aside: earliest expiry first, then oldest. 'held', 'replayed' (same id),
--- 'insufficient', or 'capped'; never oversells. Each statement is one whose plan never depends on
--- its values, so that it is planned once a connection.
-CREATE FUNCTION credits.hold_credits(
-    p_user uuid, p_hold uuid, p_amount bigint, p_model text, p_key uuid, p_expires timestamptz,
-    p_now timestamptz
-) RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Which pockets cover a hold, earliest expiry first, then oldest; null if all of them do not.
+-- The caller has locked them.
+CREATE FUNCTION credits.choose_pockets(
+    p_user uuid, p_amount bigint, p_moment timestamptz,
+    OUT grant_ids uuid[], OUT pockets smallint[], OUT parts bigint[]
+) LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    moment timestamptz := coalesce(p_now, now());
     missing bigint := p_amount;
-    ids uuid[];
-    amounts bigint[];
-    capped boolean;
-    g record;
+    p record;
 BEGIN
-    PERFORM pg_advisory_xact_lock(uuid_hash_extended(p_user, 0));
-    FOR g IN SELECT id, remaining,
-            EXISTS (SELECT FROM credits.spend_caps WHERE user_id = p_user) AS capped
-        FROM credits.grants
-        WHERE user_id = p_user AND ended_at IS NULL AND remaining > 0
-            AND (expires_at IS NULL OR expires_at > moment)
-        ORDER BY expires_at, created_at, id
+    FOR p IN SELECT * FROM credits.pockets
+        WHERE user_id = p_user AND remaining > 0 AND (expires_at IS NULL OR expires_at > p_moment)
+        ORDER BY expires_at, created_at, grant_id, pocket
     LOOP
-        ids := ids || g.id;
-        amounts := amounts || least(missing, g.remaining);
-        missing := missing - least(missing, g.remaining);
-        capped := g.capped;
+        grant_ids := grant_ids || p.grant_id;
+        pockets := pockets || p.pocket;
+        parts := parts || least(missing, p.remaining);
+        missing := missing - least(missing, p.remaining);
         EXIT WHEN missing = 0;
     END LOOP;
-    IF missing > 0 OR capped THEN
-        IF EXISTS (SELECT FROM credits.transfers WHERE reference = p_hold AND kind = 'hold') THEN
-            RETURN 'replayed';
-        END IF;
+    IF missing > 0 THEN grant_ids := NULL; END IF;
+END $$;
+
+-- The slow way of a hold, with all pockets locked: several pockets, spend caps, refusals.
+CREATE FUNCTION credits.hold_from_pockets(
+    p_user uuid, p_hold uuid, p_amount bigint, p_model text, p_key uuid, p_expires timestamptz,
+    p_moment timestamptz
+) RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    chosen record;
+BEGIN
+    PERFORM credits.lock_pockets(p_user);
+    IF EXISTS (SELECT FROM credits.transfers WHERE reference = p_hold AND kind = 'hold') THEN
+        RETURN 'replayed';
     END IF;
-    IF missing > 0 THEN RETURN 'insufficient'; END IF;
-    IF capped AND credits.passed_cap(p_user, p_key, p_amount, moment) IS NOT NULL THEN
+    SELECT * INTO chosen FROM credits.choose_pockets(p_user, p_amount, p_moment);
+    IF chosen.grant_ids IS NULL THEN RETURN 'insufficient'; END IF;
+    IF credits.passed_cap(p_user, p_key, p_amount, p_moment) IS NOT NULL THEN
         RETURN 'capped';
     END IF;
-    FOR i IN 1 .. cardinality(ids) LOOP
+    FOR i IN 1 .. cardinality(chosen.parts) LOOP
+        UPDATE credits.pockets SET remaining = remaining - chosen.parts[i]
+            WHERE grant_id = chosen.grant_ids[i] AND pocket = chosen.pockets[i];
         INSERT INTO credits.transfers
                 (user_id, kind, grant_id, amount, reference, part, model, key_id, created_at)
-            VALUES (p_user, 'hold', ids[i], amounts[i], p_hold, i, p_model, p_key, moment)
-            ON CONFLICT DO NOTHING;
-        IF NOT FOUND THEN RETURN 'replayed'; END IF;
-        UPDATE credits.grants SET remaining = remaining - amounts[i] WHERE id = ids[i];
+            VALUES (p_user, 'hold', chosen.grant_ids[i], chosen.parts[i], p_hold, i, p_model,
+                p_key, p_moment);
     END LOOP;
     INSERT INTO credits.holds
-        VALUES (p_user, p_hold, p_amount, ids, amounts, p_model, p_key, moment, p_expires);
+        VALUES (p_user, p_hold, p_amount, chosen.grant_ids, chosen.pockets, chosen.parts, p_model,
+            p_key, p_moment, p_expires);
     RETURN 'held';
 END $$;
 
--- Return a part of a hold to its grant; a grant that has ended meanwhile keeps nothing of it.
-CREATE FUNCTION credits.release_part(
-    p_hold credits.holds, p_part integer, p_amount bigint, p_moment timestamptz
-) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- Set credits aside. 'held', 'replayed' (same id), 'insufficient', or 'capped'; never oversells.
+-- The quick way: without caps, one pocket of the grant that burns first mostly covers it. Plans
+-- are generic, so that a connection plans each statement once.
+CREATE FUNCTION credits.hold_credits(
+    p_user uuid, p_hold uuid, p_amount bigint, p_model text, p_key uuid, p_expires timestamptz,
+    p_now timestamptz
+) RETURNS text LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-    grant_ending text;
+    moment timestamptz := coalesce(p_now, now());
+    source uuid;
+    place smallint;
+    capped boolean;
 BEGIN
-    UPDATE credits.grants SET remaining = remaining + CASE WHEN ended_at IS NULL THEN p_amount
-        ELSE 0 END WHERE id = p_hold.grant_ids[p_part] RETURNING ending INTO STRICT grant_ending;
-    INSERT INTO credits.transfers
-            (user_id, kind, grant_id, amount, reference, part, model, key_id, created_at)
-        VALUES (p_hold.user_id, 'release', p_hold.grant_ids[p_part], p_amount, p_hold.id, p_part,
-            p_hold.model, p_hold.key_id, p_moment);
-    IF grant_ending IS NOT NULL THEN
-        INSERT INTO credits.transfers
-                (user_id, kind, grant_id, amount, reference, part, created_at)
-            VALUES (p_hold.user_id, CASE grant_ending WHEN 'expired' THEN 'expire'
-                ELSE 'reverse' END, p_hold.grant_ids[p_part], p_amount, p_hold.id, p_part,
-                p_moment);
+    SELECT grant_id, pg_backend_pid() % pockets,
+            EXISTS (SELECT FROM credits.spend_caps WHERE user_id = p_user)
+        INTO source, place, capped FROM credits.pockets
+        WHERE user_id = p_user AND remaining > 0 AND (expires_at IS NULL OR expires_at > moment)
+        ORDER BY expires_at, created_at, grant_id, pocket LIMIT 1;
+    IF NOT capped THEN
+        UPDATE credits.pockets SET remaining = remaining - p_amount
+            WHERE grant_id = source AND pocket = place AND remaining >= p_amount;
     END IF;
+    IF NOT FOUND OR capped THEN
+        RETURN credits.hold_from_pockets(p_user, p_hold, p_amount, p_model, p_key, p_expires,
+            moment);
+    END IF;
+    INSERT INTO credits.transfers
+            (user_id, kind, grant_id, amount, reference, model, key_id, created_at)
+        VALUES (p_user, 'hold', source, p_amount, p_hold, p_model, p_key, moment)
+        ON CONFLICT (reference, kind, part) DO NOTHING;
+    IF NOT FOUND THEN
+        UPDATE credits.pockets SET remaining = remaining + p_amount
+            WHERE grant_id = source AND pocket = place;
+        RETURN 'replayed';
+    END IF;
+    INSERT INTO credits.holds
+        VALUES (p_user, p_hold, p_amount, ARRAY[source], ARRAY[place], ARRAY[p_amount], p_model,
+            p_key, moment, p_expires);
+    RETURN 'held';
 END $$;
 
 -- End a hold: capture a part, release the rest. 'settled', 'replayed' (ended before) or 'unknown'.
+-- What returns to a grant that has ended meanwhile leaves it at once.
 CREATE FUNCTION credits.settle_hold(p_user uuid, p_hold uuid, p_captured bigint, p_now timestamptz)
-RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+RETURNS text LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     h credits.holds;
     moment timestamptz := coalesce(p_now, now());
     missing bigint := p_captured;
     taken bigint;
+    rest bigint;
+    ends text;
 BEGIN
-    PERFORM pg_advisory_xact_lock(uuid_hash_extended(p_user, 0));
-    DELETE FROM credits.holds WHERE id = p_hold AND user_id = p_user RETURNING * INTO h;
+    DELETE FROM credits.holds WHERE user_id = p_user AND id = p_hold RETURNING * INTO h;
     IF NOT FOUND THEN
         RETURN CASE WHEN EXISTS (
             SELECT FROM credits.transfers WHERE reference = p_hold AND kind = 'hold'
@@ -119,15 +145,21 @@ BEGIN
     FOR i IN 1 .. cardinality(h.parts) LOOP
         taken := least(h.parts[i], missing);
         missing := missing - taken;
-        IF taken > 0 THEN
-            INSERT INTO credits.transfers
-                    (user_id, kind, grant_id, amount, reference, part, model, key_id, created_at)
-                VALUES (p_user, 'capture', h.grant_ids[i], taken, p_hold, i, h.model, h.key_id,
-                    moment);
+        rest := h.parts[i] - taken;
+        ends := NULL;
+        IF rest > 0 THEN
+            UPDATE credits.pockets SET remaining = remaining + rest
+                WHERE grant_id = h.grant_ids[i] AND pocket = h.pockets[i];
+            IF NOT FOUND THEN
+                SELECT CASE ending WHEN 'expired' THEN 'expire' ELSE 'reverse' END
+                    INTO STRICT ends FROM credits.grants WHERE id = h.grant_ids[i];
+            END IF;
         END IF;
-        IF taken < h.parts[i] THEN
-            PERFORM credits.release_part(h, i, h.parts[i] - taken, moment);
-        END IF;
+        INSERT INTO credits.transfers
+                (user_id, kind, grant_id, amount, reference, part, model, key_id, created_at)
+            SELECT p_user, v.kind, h.grant_ids[i], v.amount, p_hold, i, h.model, h.key_id, moment
+            FROM (VALUES ('capture', taken), ('release', rest), (ends, rest)) v (kind, amount)
+            WHERE v.amount > 0 AND v.kind IS NOT NULL;
     END LOOP;
     RETURN 'settled';
 END $$;

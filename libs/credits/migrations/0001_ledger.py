@@ -13,7 +13,7 @@ branch_labels = None
 depends_on = None
 
 HERE = Path(__file__).parent
-TENANT_TABLES = ("accounts", "grants", "holds", "transfers", "spend_caps")
+TENANT_TABLES = ("accounts", "grants", "pockets", "holds", "transfers", "spend_caps")
 READERS = ("easel_payment", "easel_generation", "easel_worker", "easel_billing")
 MAY_CALL = {
     "open_account": ("easel_user",),
@@ -35,7 +35,11 @@ def upgrade() -> None:
     for table in TENANT_TABLES:
         isolate_tenants(f"credits.{table}")
         open_to_role(f"credits.{table}", "easel_billing", "SELECT")
-    grant("SELECT", "credits.movements, credits.postings, credits.balances", *READERS)
+    grant(
+        "SELECT",
+        "credits.movements, credits.postings, credits.open_grants, credits.balances",
+        *READERS,
+    )
     for table in TENANT_TABLES:
         grant("SELECT", f"credits.{table}", *READERS)
     grant("INSERT, UPDATE, DELETE", "credits.spend_caps", "easel_payment", "easel_user")

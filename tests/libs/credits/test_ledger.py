@@ -109,7 +109,7 @@ async def test_the_grant_that_expires_first_is_burned_first(sessions: SessionsOf
     await give(sessions, user, 1_000, key="tomorrow", days=1)
     await hold(sessions, user, 1_500, job)
     await settle(sessions, user, job, 1_500)
-    query = text("SELECT key, remaining FROM credits.grants ORDER BY key")
+    query = text("SELECT key, remaining FROM credits.open_grants ORDER BY key")
     async with transaction(sessions("payment"), user) as session:
         remaining = {row.key: row.remaining for row in await session.execute(query)}
     assert remaining == {"for ever": 1_000, "next month": 500, "tomorrow": 0}
@@ -143,7 +143,7 @@ async def test_nobody_posts_on_another_users_account(sessions: SessionsOf) -> No
     [
         "UPDATE credits.accounts SET next_free_at = now()",
         "INSERT INTO credits.accounts (user_id, opened_at) VALUES (gen_random_uuid(), now())",
-        "UPDATE credits.grants SET remaining = amount",
+        "UPDATE credits.pockets SET remaining = remaining + 1",
         "DELETE FROM credits.holds",
         "DELETE FROM credits.transfers",
     ],
@@ -172,7 +172,8 @@ async def test_transfers_are_append_only_even_for_the_superuser(
 @pytest.mark.parametrize(
     ("tampering", "rule"),
     [
-        ("UPDATE credits.grants SET remaining = remaining - 1", "grant: remaining is"),
+        ("UPDATE credits.pockets SET remaining = remaining - 1", "grant: its pockets"),
+        ("DELETE FROM credits.pockets", "grant: its pockets"),
         ("UPDATE credits.grants SET amount = amount + 1", "grant: issued once"),
         ("UPDATE credits.holds SET amount = 401, parts = ARRAY[401]", "hold: open with"),
         ("DELETE FROM credits.holds", "hold: captured and released"),
