@@ -31,9 +31,10 @@ class LemonSqueezySettings(Settings):
 
 class PaymentSettings(TenantServiceSettings, LemonSqueezySettings):
     """The API. `billing_database_url` logs in as easel_billing: webhooks and admins have no
-    tenant."""
+    tenant. `public_url` is our own origin, to which a checkout leads back."""
 
     billing_database_url: str
+    user_service_url: str
     lemon_squeezy_webhook_secret: str
 
 

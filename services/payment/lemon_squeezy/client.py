@@ -7,15 +7,15 @@ Every call is one request over the network: none is made inside a transaction. D
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
 from libs.telemetry.logs import get_logger
-from services.payment.lemon_squeezy.resources import Subscription
-from services.payment.problems import BillingUnavailable
+from services.payment.lemon_squeezy.resources import Document, SubscriptionResource
+from services.payment.problems import BillingRefused, BillingUnavailable
 from services.payment.settings import LemonSqueezySettings
 
 log = get_logger(__name__)
@@ -25,22 +25,64 @@ TIMEOUT_SECONDS = 10.0
 RETRY_SECONDS = 5
 LONGEST_RETRY_SECONDS = 3600
 # Our own mistake or theirs; nothing that the customer could mend.
-OURS = (400, 401, 403, 405, 406, 415)
+DEFECTS = (400, 401, 403, 405, 406, 415)
+Answer = TypeVar("Answer", bound=Document)
 
 
-class ProviderRefused(Exception):
-    """The provider answers that it will not do this; `status` is its HTTP status."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(f"{status}: {detail}")
-        self.status, self.detail = status, detail
-
-
-class Checkout(BaseModel):
+class CheckoutAttributes(Document):
     """A page where somebody can pay; null never expires."""
 
     url: str
-    expires_at: datetime | None
+    expires_at: AwareDatetime | None = None
+
+
+class CheckoutResource(Document):
+    """JSON:API resource `checkouts`."""
+
+    attributes: CheckoutAttributes
+
+
+class OneCheckout(Document):
+    """The answer with a checkout."""
+
+    data: CheckoutResource
+
+
+class OneSubscription(Document):
+    """The answer with a subscription."""
+
+    data: SubscriptionResource
+
+
+class PageNumbers(Document):
+    """Which page of how many."""
+
+    last: int = Field(alias="lastPage")
+
+
+class ListMeta(Document):
+    """What is said about a list."""
+
+    page: PageNumbers
+
+
+class Subscriptions(Document):
+    """One page of subscriptions."""
+
+    data: list[SubscriptionResource]
+    meta: ListMeta
+
+
+class Refusal(Document):
+    """One error of an answer; `detail` is for people."""
+
+    detail: str = ""
+
+
+class Refusals(Document):
+    """The errors of an answer."""
+
+    errors: list[Refusal] = []
 
 
 @dataclass(frozen=True)
@@ -58,7 +100,7 @@ class CheckoutOrder:
 
 class LemonSqueezy:
     """The store. Calls raise BillingUnavailable (503) when it cannot answer now, and
-    ProviderRefused when it will not do it."""
+    BillingRefused (409) when it will not do this."""
 
     def __init__(self, http: httpx.AsyncClient, settings: LemonSqueezySettings) -> None:
         self.http, self.url = http, settings.lemon_squeezy_api_url.rstrip("/")
@@ -66,62 +108,48 @@ class LemonSqueezy:
         self._headers = {
             "Accept": MEDIA_TYPE,
             "Content-Type": MEDIA_TYPE,
-            "Authorization": f"Bearer {settings.lemon_squeezy_api_key.get_secret_value()}",
+            "Authorization": f"Bearer {settings.lemon_squeezy_api_key}",
         }
 
-    async def create_checkout(self, order: CheckoutOrder) -> Checkout:
+    async def create_checkout(self, order: CheckoutOrder) -> CheckoutAttributes:
         """A checkout page for one variant; custom data names the user in every webhook of it."""
-        attributes = {
-            "product_options": {
-                "redirect_url": order.return_url,
-                "enabled_variants": [int(order.variant_id)],
-            },
-            "checkout_options": {"skip_trial": order.skip_trial},
-            "checkout_data": {
-                "email": order.email,
-                "name": order.name,
-                "custom": {"user_id": str(order.user_id)},
-            },
-            "expires_at": order.expires_at.isoformat(),
-        }
         relations = {"store": ("stores", self.store_id), "variant": ("variants", order.variant_id)}
         data = {
             "type": "checkouts",
-            "attributes": attributes,
+            "attributes": attributes_of(order),
             "relationships": {
                 name: {"data": {"type": kind, "id": identifier}}
                 for name, (kind, identifier) in relations.items()
             },
         }
-        made = await self._call("POST", "/checkouts", {"data": data})
-        return read(Checkout, made["data"]["attributes"])
+        made = await self._call("POST", "/checkouts", OneCheckout, body={"data": data})
+        return made.data.attributes
 
-    async def get_subscription(self, subscription_id: str) -> Subscription:
+    async def get_subscription(self, subscription_id: str) -> SubscriptionResource:
         """A subscription as it is now."""
-        answer = await self._call("GET", f"/subscriptions/{subscription_id}")
-        return read(Subscription, answer["data"])
+        answer = await self._call("GET", f"/subscriptions/{subscription_id}", OneSubscription)
+        return answer.data
 
-    async def list_subscriptions(self) -> AsyncIterator[Subscription]:
+    async def list_subscriptions(self) -> AsyncIterator[SubscriptionResource]:
         """Every subscription of the store, page by page, newest first.
 
-        One that is made meanwhile may shift another onto a page twice.
+        One that is made meanwhile may shift another onto the next page: it comes twice then.
         """
-        page: str | None = "/subscriptions"
-        query: Mapping[str, Any] | None = {
-            "filter[store_id]": self.store_id,
-            "page[size]": PAGE_SIZE,
-        }
-        while page is not None:
-            answer = await self._call("GET", page, query=query)
-            for resource in answer["data"]:
-                yield read(Subscription, resource)
-            following = answer.get("links", {}).get("next")
-            page = following.removeprefix(self.url) if following else None
-            query = None
+        number = last = 1
+        while number <= last:
+            query = {
+                "filter[store_id]": self.store_id,
+                "page[number]": number,
+                "page[size]": PAGE_SIZE,
+            }
+            page = await self._call("GET", "/subscriptions", Subscriptions, query=query)
+            for resource in page.data:
+                yield resource
+            number, last = number + 1, page.meta.page.last
 
     async def change_variant(
         self, subscription_id: str, variant_id: str, *, charge_now: bool
-    ) -> Subscription:
+    ) -> SubscriptionResource:
         """Move to another variant at once.
 
         `charge_now` invoices the difference of the rest of the period immediately; without it
@@ -130,28 +158,32 @@ class LemonSqueezy:
         proration = {"invoice_immediately": True} if charge_now else {"disable_prorations": True}
         return await self._patch(subscription_id, {"variant_id": int(variant_id), **proration})
 
-    async def cancel(self, subscription_id: str) -> Subscription:
+    async def cancel(self, subscription_id: str) -> SubscriptionResource:
         """End a subscription when what is paid for ends."""
-        answer = await self._call("DELETE", f"/subscriptions/{subscription_id}")
-        return read(Subscription, answer["data"])
+        answer = await self._call("DELETE", f"/subscriptions/{subscription_id}", OneSubscription)
+        return answer.data
 
-    async def resume(self, subscription_id: str) -> Subscription:
+    async def resume(self, subscription_id: str) -> SubscriptionResource:
         """Take a cancellation back, as long as the subscription has not expired."""
         return await self._patch(subscription_id, {"cancelled": False})
 
-    async def _patch(self, subscription_id: str, attributes: Mapping[str, Any]) -> Subscription:
+    async def _patch(
+        self, subscription_id: str, attributes: Mapping[str, Any]
+    ) -> SubscriptionResource:
         data = {"type": "subscriptions", "id": subscription_id, "attributes": attributes}
-        answer = await self._call("PATCH", f"/subscriptions/{subscription_id}", {"data": data})
-        return read(Subscription, answer["data"])
+        path = f"/subscriptions/{subscription_id}"
+        answer = await self._call("PATCH", path, OneSubscription, body={"data": data})
+        return answer.data
 
     async def _call(
         self,
         method: str,
         path: str,
-        body: Any = None,
+        shape: type[Answer],
         *,
+        body: Mapping[str, Any] | None = None,
         query: Mapping[str, Any] | None = None,
-    ) -> Any:
+    ) -> Answer:
         try:
             answer = await self.http.request(
                 method,
@@ -161,9 +193,50 @@ class LemonSqueezy:
                 headers=self._headers,
                 timeout=TIMEOUT_SECONDS,
             )
-        except httpx.HTTPError as error:
+            if not answer.is_success:
+                raise refusal(method, path, answer)
+            return shape.model_validate_json(answer.content)
+        except (httpx.HTTPError, ValidationError) as error:
             log.warning("provider_away", method=method, path=path, error=repr(error))
             raise BillingUnavailable(retry_after_seconds=RETRY_SECONDS) from error
-        if answer.is_success:
-            return read(TypeAdapter(dict[str, Any]), answer.content)
-        raise refusal(method, path, answer)
+
+
+def attributes_of(order: CheckoutOrder) -> dict[str, Any]:
+    """A checkout's attributes: only the ordered variant is offered on the page."""
+    return {
+        "product_options": {
+            "redirect_url": order.return_url,
+            "enabled_variants": [int(order.variant_id)],
+        },
+        "checkout_options": {"skip_trial": order.skip_trial},
+        "checkout_data": {
+            "email": order.email,
+            "name": order.name,
+            "custom": {"user_id": str(order.user_id)},
+        },
+        "expires_at": order.expires_at.isoformat(),
+    }
+
+
+def refusal(method: str, path: str, answer: httpx.Response) -> BillingUnavailable | BillingRefused:
+    """What an answer that is no success means: later (429, 5xx), or never (the rest)."""
+    status, detail = answer.status_code, detail_of(answer)
+    log.warning("provider_refused", method=method, path=path, status=status, detail=detail)
+    if status == httpx.codes.TOO_MANY_REQUESTS or status >= 500 or status in DEFECTS:
+        return BillingUnavailable(retry_after_seconds=retry_after(answer))
+    return BillingRefused(detail)
+
+
+def detail_of(answer: httpx.Response) -> str:
+    """The sentence of an error document; empty without one."""
+    try:
+        errors = Refusals.model_validate_json(answer.content).errors
+    except ValidationError:
+        return ""
+    return " ".join(error.detail for error in errors)
+
+
+def retry_after(answer: httpx.Response) -> int:
+    """Seconds that the provider asks to wait for; five if it says nothing sensible."""
+    asked = answer.headers.get("Retry-After", "")
+    return min(max(1, int(asked)), LONGEST_RETRY_SECONDS) if asked.isdecimal() else RETRY_SECONDS
