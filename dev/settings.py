@@ -78,6 +78,7 @@ def shared_settings(setup: Setup) -> dict[str, str]:
         "EASEL_S3_SECRET_ACCESS_KEY": backing.s3_secret_access_key,
         "EASEL_S3_REGION": REGION,
         "EASEL_JWKS_URL": f"http://{LOOPBACK}:{ports['user']}/api/v1/auth/.well-known/jwks.json",
+        "EASEL_USER_SERVICE_URL": f"http://{LOOPBACK}:{ports['user']}",
         "EASEL_MODEL_SERVICE_URL": f"http://{LOOPBACK}:{ports['model']}",
         "EASEL_TRITON_GRPC_URL": f"{LOOPBACK}:{ports['triton_grpc']}",
         "EASEL_WORKER_POOL": "premium,standard",
