@@ -26,16 +26,7 @@ LIST = text(
     "SELECT key_id, period, millicredits FROM credits.spend_caps WHERE user_id = :user"
     " ORDER BY key_id, period"
 )
-PUT = text(
-    """
-    INSERT INTO credits.spend_caps (user_id, key_id, period, millicredits)
-    VALUES (:user, :key, :period, :millicredits)
-    ON CONFLICT (user_id, key_id, period) DO UPDATE SET millicredits = excluded.millicredits
-    """
-)
-DROP = text(
-    "DELETE FROM credits.spend_caps WHERE user_id = :user AND key_id = :key AND period = :period"
-)
+SET = text("SELECT credits.set_spend_cap(:user, :key, :period, :millicredits)")
 
 
 @dataclass(frozen=True)
@@ -82,10 +73,7 @@ async def set_cap(
 ) -> None:
     """Set or (None) lift the cap of an API key, or of the account (`key_id` None)."""
     row = {"user": user_id, "key": key_id or ACCOUNT, "period": period}
-    if millicredits is None:
-        await session.execute(DROP, row)
-    else:
-        await session.execute(PUT, {**row, "millicredits": millicredits})
+    await session.execute(SET, {**row, "millicredits": millicredits})
 
 
 async def list_caps(session: AsyncSession, user_id: UUID) -> Sequence[SpendCap]:

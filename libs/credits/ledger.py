@@ -30,7 +30,8 @@ RELEASE_EXPIRED = text("SELECT credits.release_expired_holds(:user, :now)")
 AVAILABLE = text(
     """
     SELECT coalesce(sum(remaining), 0) FROM credits.pockets
-    WHERE user_id = :user AND (expires_at IS NULL OR expires_at > coalesce(CAST(:now AS timestamptz), now()))
+    WHERE user_id = :user
+        AND (expires_at IS NULL OR expires_at > coalesce(CAST(:now AS timestamptz), now()))
     """
 )
 

@@ -43,14 +43,20 @@ ONE_ROW_EACH = {
     "credits.accounts": """
         INSERT INTO credits.accounts (user_id, opened_at) VALUES (:user, now())""",
     "credits.grants": """
-        INSERT INTO credits.grants (id, user_id, key, kind, amount, remaining, created_at)
-        VALUES (:id, :user, 'k', 'admin', 5, 5, now())""",
+        INSERT INTO credits.grants (id, user_id, key, kind, amount, created_at)
+        VALUES (:id, :user, 'k', 'admin', 5, now())""",
+    "credits.pockets": """
+        INSERT INTO credits.pockets (grant_id, pocket, pockets, user_id, remaining, created_at)
+        VALUES (:id, 0, 1, :user, 5, now())""",
     "credits.holds": """
-        INSERT INTO credits.holds (id, user_id, amount, grant_ids, parts, created_at)
-        VALUES (:id, :user, 5, ARRAY[CAST(:id AS uuid)], '{5}', now())""",
+        INSERT INTO credits.holds (id, user_id, amount, grant_ids, pockets, parts, created_at)
+        VALUES (:id, :user, 5, ARRAY[CAST(:id AS uuid)], '{0}', '{5}', now())""",
     "credits.transfers": """
         INSERT INTO credits.transfers (user_id, kind, grant_id, amount, reference, created_at)
         VALUES (:user, 'grant', :id, 5, :id, now())""",
+    "ops.audit_log": """
+        INSERT INTO ops.audit_log (actor, action, subject, user_id)
+        VALUES ('admin:x', 'credits.granted', 'x', :user)""",
     "credits.spend_caps": """
         INSERT INTO credits.spend_caps (user_id, key_id, period, millicredits)
         VALUES (:user, :id, 'day', 5)""",

@@ -29,6 +29,12 @@ PASSES = {
     ("billing.orders", "easel_billing", "ALL", "true"),
     ("billing.subscriptions", "easel_billing", "ALL", "true"),
     ("billing.take_backs", "easel_billing", "ALL", "true"),
+    ("credits.accounts", "easel_billing", "SELECT", "true"),
+    ("credits.grants", "easel_billing", "SELECT", "true"),
+    ("credits.holds", "easel_billing", "SELECT", "true"),
+    ("credits.pockets", "easel_billing", "SELECT", "true"),
+    ("credits.spend_caps", "easel_billing", "SELECT", "true"),
+    ("credits.transfers", "easel_billing", "SELECT", "true"),
     ("generation.jobs", "easel_owner", "SELECT", "true"),
     ("generation.jobs", "easel_relay", "SELECT", "true"),
     ("generation.jobs", "easel_relay", "UPDATE", "true"),
@@ -38,6 +44,7 @@ PASSES = {
     ("identity.refresh_tokens", "easel_owner", "SELECT", "true"),
     ("identity.users", "easel_owner", "SELECT", "true"),
     ("models.models", "easel_model", "SELECT", "(user_id IS NULL)"),
+    ("ops.audit_log", "easel_billing", "INSERT", "true"),
     ("ops.emails", "easel_billing", "INSERT", "true"),
     ("ops.emails", "easel_billing", "SELECT", "true"),
     ("ops.emails", "easel_billing", "UPDATE", "true"),
@@ -51,15 +58,23 @@ NOT_FOR_SERVICES = {
     "billing.observations",
     "billing.take_backs",
     "generation.user_clocks",
+    "ops.audit_log",
 }
 TENANT_TABLES = text(
     """
     SELECT n.nspname || '.' || c.relname AS name, c.relrowsecurity AND c.relforcerowsecurity AS safe
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND (
+    WHERE c.relkind IN ('r', 'p', 'm', 'f') AND (
         n.nspname || '.' || c.relname = 'identity.users'
         OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'user_id')
     )
+    """
+)
+UNSAFE_VIEWS = text(
+    """
+    SELECT c.oid::regclass::text FROM pg_class c
+    WHERE c.relkind = 'v' AND pg_get_userbyid(c.relowner) = 'easel_owner'
+        AND NOT coalesce(c.reloptions, '{}') @> '{security_invoker=true}'
     """
 )
 TENANT_POLICIES = text(
@@ -100,6 +115,10 @@ async def test_every_tenant_table_forces_row_security(admin: AsyncSession) -> No
     tables = {row.name: row.safe for row in await admin.execute(TENANT_TABLES)}
     assert set(tables) == set(ONE_ROW_EACH)
     assert [name for name, safe in tables.items() if not safe] == []
+
+
+async def test_views_show_what_their_reader_may_see(admin: AsyncSession) -> None:
+    assert (await admin.execute(UNSAFE_VIEWS)).all() == []
 
 
 async def test_every_tenant_table_is_isolated_by_its_tenant(admin: AsyncSession) -> None:
@@ -227,7 +246,7 @@ async def test_the_ledgers_tables_are_written_by_its_functions_alone(admin: Asyn
     roles = [f"easel_{role}" for role in ROLES]
     assert (await admin.execute(rights, {"roles": roles})).all() == []
     owner = (await admin.execute(rights, {"roles": ["easel_owner"]})).all()
-    assert len(owner) == 8  # four tables, two rights: the question can be answered
+    assert len(owner) == 14  # seven tables, two rights: the question can be answered
 
 
 async def test_functions_that_run_as_their_owner_pin_what_they_call(admin: AsyncSession) -> None:

@@ -2,14 +2,12 @@
 
 from alembic import op
 
-from libs.db.row_security import force_row_security, grant, open_to_role
+from libs.db.row_security import grant, isolate_tenants, open_to_role
 
 revision = "audit_0001"
 down_revision = None
 branch_labels = None
 depends_on = None
-
-WRITERS = ("easel_user", "easel_payment", "easel_billing")
 
 
 def upgrade() -> None:
@@ -37,7 +35,6 @@ def upgrade() -> None:
         "CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ops.audit_log"
         " FOR EACH STATEMENT EXECUTE FUNCTION ops.refuse_audit_change()"
     )
-    force_row_security("ops.audit_log")
-    for role in WRITERS:
-        open_to_role("ops.audit_log", role, "INSERT")
-    grant("INSERT", "ops.audit_log", *WRITERS)
+    isolate_tenants("ops.audit_log")
+    open_to_role("ops.audit_log", "easel_billing", "INSERT")
+    grant("INSERT", "ops.audit_log", "easel_user", "easel_payment", "easel_billing")

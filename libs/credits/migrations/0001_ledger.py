@@ -19,6 +19,7 @@ MAY_CALL = {
     "open_account": ("easel_user",),
     "schedule_free_month": ("easel_user", "easel_billing"),
     "grant_credits": ("easel_user", "easel_billing"),
+    "set_spend_cap": ("easel_user", "easel_payment"),
     "end_grant": ("easel_billing",),
     "take_back": ("easel_billing",),
     "expire_credits": ("easel_billing",),
@@ -35,14 +36,8 @@ def upgrade() -> None:
     for table in TENANT_TABLES:
         isolate_tenants(f"credits.{table}")
         open_to_role(f"credits.{table}", "easel_billing", "SELECT")
-    grant(
-        "SELECT",
-        "credits.movements, credits.postings, credits.open_grants, credits.balances",
-        *READERS,
-    )
-    for table in TENANT_TABLES:
-        grant("SELECT", f"credits.{table}", *READERS)
-    grant("INSERT, UPDATE, DELETE", "credits.spend_caps", "easel_payment", "easel_user")
+    for name in (*TENANT_TABLES, "movements", "postings", "open_grants", "balances"):
+        grant("SELECT", f"credits.{name}", *READERS)
     for function, roles in MAY_CALL.items():
         # the name alone: no verb is overloaded
         op.execute(f"GRANT EXECUTE ON FUNCTION credits.{function} TO {', '.join(roles)}")

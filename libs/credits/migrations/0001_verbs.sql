@@ -114,3 +114,15 @@ BEGIN
         WHERE user_id = p_user AND ended_at IS NULL AND expires_at <= coalesce(p_now, now())
     ), 0);
 END $$;
+
+-- Set the cap of an API key or (zeros) of the account; null lifts it.
+CREATE FUNCTION credits.set_spend_cap(
+    p_user uuid, p_key uuid, p_period text, p_millicredits bigint
+) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    DELETE FROM credits.spend_caps
+        WHERE user_id = p_user AND key_id = p_key AND period = p_period AND p_millicredits IS NULL;
+    INSERT INTO credits.spend_caps (user_id, key_id, period, millicredits)
+        SELECT p_user, p_key, p_period, p_millicredits WHERE p_millicredits IS NOT NULL
+        ON CONFLICT (user_id, key_id, period) DO UPDATE SET millicredits = excluded.millicredits;
+END $$;

@@ -29,7 +29,7 @@ async def test_an_account_starts_with_the_free_month(
     api: httpx.AsyncClient, sessions: SessionsOf
 ) -> None:
     body = await register(api)
-    (grant,) = await rows(sessions, "SELECT * FROM credits.grants")
+    (grant,) = await rows(sessions, "SELECT * FROM credits.open_grants")
     created = datetime.fromisoformat(body["user"]["created_at"])
     assert str(grant.user_id) == body["user"]["id"]
     assert (grant.kind, grant.amount, grant.remaining) == (
