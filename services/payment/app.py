@@ -11,7 +11,7 @@ from libs.kernel.clock import Clock, utc_now
 from libs.kernel.settings import load
 from libs.web.server import serve
 from services.payment.offers import Shelf
-from services.payment.routes import credits, plans
+from services.payment.routes import credits, plans, webhooks
 from services.payment.settings import PaymentSettings
 
 
@@ -24,10 +24,11 @@ def build_app(settings: PaymentSettings, *, clock: Clock = utc_now) -> FastAPI:
         "payment",
         settings,
         description="Plans, and what is done with credits.",
-        routers=[plans.router, credits.router],
+        routers=[plans.router, credits.router, webhooks.router],
         checks={"billing database": partial(check_database, billing_sessions)},
         on_stop=[engine.dispose],
     )
+    app.add_middleware(webhooks.CountRefusedWebhooks)
     app.state.clock = clock
     app.state.billing_sessions = billing_sessions
     app.state.shelf = Shelf(settings.lemon_squeezy_variants)

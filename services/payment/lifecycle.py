@@ -7,10 +7,10 @@ decision records 0013; each is named where it is written.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
 
 from libs.credits.pricing import MILLI
 from libs.tiers.catalogue import DEFAULT_TIER, TierName, load_catalogue
+from services.payment.grants import DueGrant, Ending, Reversal
 from services.payment.lifecycle_facts import Observation, Payment, Status, age_order, tier_rank
 from services.payment.lifecycle_periods import Period, current_period, periods_of
 
@@ -19,28 +19,6 @@ GRACE = timedelta(days=3)  # a failed payment: the plan is kept so long
 RENEWAL_SLACK = timedelta(days=2)
 TRIAL_SHARE = 4  # a trial gives a quarter of a month
 SUSPENDED: tuple[Status, ...] = ("past_due", "unpaid", "paused")
-
-GrantKind = Literal["plan", "trial"]
-Ending = Literal["expired", "replaced", "refunded"]
-
-
-@dataclass(frozen=True)
-class Reversal:
-    """A part of a grant that a partial refund of `source` takes back, in milli-credits."""
-
-    source: str
-    amount: int
-
-
-@dataclass(frozen=True)
-class DueGrant:
-    """Credits that a subscription gives now, once a key, in milli-credits."""
-
-    key: str
-    kind: GrantKind
-    amount: int
-    expires_at: datetime
-    reversals: tuple[Reversal, ...] = ()
 
 
 @dataclass(frozen=True)

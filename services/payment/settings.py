@@ -1,6 +1,6 @@
 """Settings of the payment service's two processes: the API and the billing worker."""
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from libs.auth.tenant_application import TenantServiceSettings
 from libs.kernel.settings import Settings
@@ -35,7 +35,7 @@ class PaymentSettings(TenantServiceSettings, LemonSqueezySettings):
 
     billing_database_url: str
     user_service_url: str
-    lemon_squeezy_webhook_secret: str
+    lemon_squeezy_webhook_secret: str = Field(min_length=6)
 
 
 class BillingSettings(LemonSqueezySettings, MailSettings):

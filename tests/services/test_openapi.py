@@ -28,6 +28,7 @@ PUBLIC = {
     "log_out",
     "get_keys",
     "list_plans",
+    "receive_webhook",
 }
 
 

@@ -6,14 +6,8 @@ import pytest
 
 from libs.credits.pricing import MILLI
 from libs.tiers.catalogue import TierName, load_catalogue
-from services.payment.lifecycle import (
-    DueGrant,
-    Reversal,
-    Standing,
-    highest_tier,
-    judge,
-    trial_holder,
-)
+from services.payment.grants import DueGrant, Reversal
+from services.payment.lifecycle import Standing, highest_tier, judge, trial_holder
 from services.payment.lifecycle_facts import Observation, Payment
 from tests.services.payment.lives import at, paid, seen
 
