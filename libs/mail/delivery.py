@@ -28,7 +28,7 @@ LONGEST_DELAY = timedelta(hours=6)
 emails = Counter("easel_emails_total", "Tries to send an e-mail", ("outcome",))
 for name in get_args(Outcome):
     emails.labels(name)  # a series that begins at 0 shows its first increase
-oldest_due = Gauge("easel_emails_oldest_due_seconds", "How long the most overdue e-mail has waited")
+oldest_pending = Gauge("easel_emails_oldest_pending_seconds", "Age of the oldest unsent e-mail")
 
 CLAIM = text(
     """
@@ -42,8 +42,8 @@ CLAIM = text(
 )
 WAITING = text(
     """
-    SELECT extract(epoch FROM :now - min(next_try_at))::float8 FROM ops.emails
-    WHERE state = 'pending' AND next_try_at <= :now
+    SELECT extract(epoch FROM :now - min(created_at))::float8 FROM ops.emails
+    WHERE state = 'pending'
     """
 )
 # Sent is sent, even if the lease had run out. Failures count for the newest try alone.
@@ -132,6 +132,6 @@ def delay_after(attempts: int) -> timedelta:
 
 
 async def measure_waiting(sessions: Sessions, now: datetime) -> None:
-    """Tell the metric how late the e-mail is that is due the longest; 0 if none is."""
+    """Tell the metric how old the oldest e-mail is that was not sent yet; 0 if all were."""
     async with sessions.begin() as session:
-        oldest_due.set(await session.scalar(WAITING, {"now": now}) or 0)
+        oldest_pending.set(await session.scalar(WAITING, {"now": now}) or 0)
