@@ -23,8 +23,8 @@ class Caller:
     async def patch(self, path: str, body: Any) -> httpx.Response:
         return await self.api.patch(path, json=body, headers=self.headers)
 
-    async def put(self, path: str) -> httpx.Response:
-        return await self.api.put(path, headers=self.headers)
+    async def put(self, path: str, body: Any = None) -> httpx.Response:
+        return await self.api.put(path, json=body, headers=self.headers)
 
     async def delete(self, path: str) -> httpx.Response:
         return await self.api.delete(path, headers=self.headers)

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from services.payment.schemas import PlansAnswer
+from services.payment.schemas.plans import PlansAnswer
 from services.payment.service import plans
 
 router = APIRouter(prefix="/api/v1/plans", tags=["plans"])

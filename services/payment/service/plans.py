@@ -1,7 +1,7 @@
 """The plans and packs that can be bought."""
 
 from libs.tiers.catalogue import load_catalogue
-from services.payment.schemas import PlansAnswer
+from services.payment.schemas.plans import PlansAnswer
 
 
 def list_plans() -> PlansAnswer:

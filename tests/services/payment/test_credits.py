@@ -1,58 +1,21 @@
 """Balance and transactions: what the ledger says, from its owner's side."""
 
-from collections.abc import Callable
-from datetime import UTC, datetime
-from uuid import UUID, uuid4
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 
-from libs.credits.ledger import GrantKind, grant_credits, hold_credits, settle_hold
-from libs.db.engine import Sessions
-from libs.db.transaction import transaction
+from libs.kernel.clock import utc_now
 from libs.kernel.ids import new_id
 from libs.web.pagination import encode_cursor
-from services.payment.movements import captured_by, change_of_available
+from services.payment.movements import Kind, captured_by, change_of_available
 from tests.services.callers import Caller, named_fields, problem_of, walk
+from tests.services.payment.ledger_moves import SessionsOf, give, hold, settle
 
-SessionsOf = Callable[[str], Sessions]
 BALANCE = "/api/v1/credits/balance"
 TRANSACTIONS = "/api/v1/credits/transactions"
 NEXT_MONTH = datetime(2099, 2, 1, tzinfo=UTC)
 NEXT_YEAR = datetime(2100, 1, 1, tzinfo=UTC)
-
-
-async def give(
-    sessions: SessionsOf,
-    caller: Caller,
-    amount: int,
-    expires_at: datetime | None,
-    kind: GrantKind = "plan",
-) -> UUID:
-    grant_id = new_id()
-    async with transaction(sessions("billing"), caller.id) as session:
-        await grant_credits(
-            session,
-            user_id=caller.id,
-            grant_id=grant_id,
-            key=uuid4().hex,
-            kind=kind,
-            amount=amount,
-            expires_at=expires_at,
-        )
-    return grant_id
-
-
-async def hold(sessions: SessionsOf, caller: Caller, amount: int) -> UUID:
-    job_id = new_id()
-    async with transaction(sessions("generation"), caller.id) as session:
-        await hold_credits(session, user_id=caller.id, hold_id=job_id, amount=amount)
-    return job_id
-
-
-async def settle(sessions: SessionsOf, caller: Caller, job_id: UUID, captured: int) -> None:
-    async with transaction(sessions("worker"), caller.id) as session:
-        await settle_hold(session, user_id=caller.id, hold_id=job_id, captured=captured)
 
 
 async def test_who_was_given_nothing_has_nothing(ada: Caller) -> None:
@@ -93,6 +56,29 @@ async def test_grants_are_shown_in_the_order_in_which_they_are_spent(
     assert datetime.fromisoformat(first["expires_at"]) == NEXT_MONTH
     await settle(sessions, ada, await hold(sessions, ada, 1_400), 1_400)
     assert await left() == {str(late): 600, str(top_up): 1_000}
+
+
+async def test_what_has_expired_is_not_shown_and_cannot_be_spent(
+    ada: Caller, sessions: SessionsOf
+) -> None:
+    now = utc_now()
+    await give(sessions, ada, 1_000, now - timedelta(seconds=1), now=now - timedelta(days=1))
+    kept = await give(sessions, ada, 2_000, now + timedelta(hours=1))
+    balance = (await ada.get(BALANCE)).json()
+    assert (balance["available_millicredits"], balance["total_credits"]) == (2_000, "2")
+    assert [grant["id"] for grant in balance["grants"]] == [str(kept)]
+
+
+async def test_a_charge_that_empties_two_grants_tells_of_both(
+    ada: Caller, sessions: SessionsOf
+) -> None:
+    soon = await give(sessions, ada, 1_000, NEXT_MONTH)
+    late = await give(sessions, ada, 1_000, None)
+    await settle(sessions, ada, await hold(sessions, ada, 1_500, model="demo"), 1_500)
+    moves = await walk(ada, TRANSACTIONS)
+    captures = {m["grant_id"]: m["captured_millicredits"] for m in moves if m["kind"] == "capture"}
+    assert captures == {str(soon): 1_000, str(late): 500}
+    assert {m["model"] for m in moves} == {"demo", None}
 
 
 async def test_transactions_add_up_to_the_balance(ada: Caller, sessions: SessionsOf) -> None:
@@ -139,16 +125,16 @@ async def test_without_a_token_nothing_is_answered(api: httpx.AsyncClient) -> No
 
 
 @pytest.mark.parametrize(
-    ("debit", "credit", "change", "captured"),
+    ("kind", "change", "captured"),
     [
-        ("grants", "available", 7, 0),
-        ("available", "held", -7, 0),
-        ("held", "available", 7, 0),
-        ("held", "revenue", 0, 7),
+        ("grant", 7, 0),
+        ("hold", -7, 0),
+        ("release", 7, 0),
+        ("capture", 0, 7),
+        ("expire", -7, 0),
+        ("reverse", -7, 0),
     ],
 )
-def test_a_transfer_from_its_owners_side(
-    debit: str, credit: str, change: int, captured: int
-) -> None:
-    assert change_of_available(debit, credit, 7) == change
-    assert captured_by(credit, 7) == captured
+def test_a_transfer_from_its_owners_side(kind: Kind, change: int, captured: int) -> None:
+    assert change_of_available(kind, 7) == change
+    assert captured_by(kind, 7) == captured

@@ -1,0 +1,38 @@
+"""The verbs of spend caps."""
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from libs.auth.principals import Principal
+from libs.credits.caps import SpendCap, list_caps, set_cap
+from libs.credits.pricing import format_credits
+from services.payment.schemas.credits import SpendCapAnswer, SpendCapChange, SpendCapsAnswer
+
+
+async def get_spend_caps(session: AsyncSession, principal: Principal) -> SpendCapsAnswer:
+    """The caller's caps."""
+    caps = await list_caps(session, principal.user_id)
+    return SpendCapsAnswer(items=[show_cap(cap) for cap in caps])
+
+
+async def put_spend_cap(
+    session: AsyncSession, principal: Principal, change: SpendCapChange
+) -> SpendCapsAnswer:
+    """Set or lift one cap; all of them afterwards."""
+    await set_cap(
+        session,
+        user_id=principal.user_id,
+        key_id=change.key_id,
+        period=change.period,
+        millicredits=change.limit_millicredits,
+    )
+    return await get_spend_caps(session, principal)
+
+
+def show_cap(cap: SpendCap) -> SpendCapAnswer:
+    """A cap as its owner sees it."""
+    return SpendCapAnswer(
+        key_id=cap.key_id,
+        period=cap.period,
+        limit_millicredits=cap.millicredits,
+        limit_credits=format_credits(cap.millicredits),
+    )
