@@ -1,4 +1,4 @@
-"""The price of a generation: a pure function of the request (DOMAIN section 2).
+"""The price of a request: a pure function of it and of a version of the price book.
 
 `per image = max(1 credit, steps x s_model x (width x height / 512^2) x addons)`, rounded up to a
 whole milli-credit once, at the end. Exact fractions in between; no floats touch money.
@@ -12,10 +12,14 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 MILLI = 1000
+MEGAPIXEL = 1_000_000
+CURRENT_VERSION = "2026-11-01"
+PRICE_BOOKS = Path(__file__).with_name("price_books")
 
 
 class PriceBook(BaseModel):
-    """The numbers of the price formula."""
+    """The numbers of the price formula. A published version never changes; a new price is a new
+    file in price_books/, and a job keeps the version under which it was accepted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,6 +28,8 @@ class PriceBook(BaseModel):
     reference_pixels: int
     step_millicredits: dict[str, int]
     addon_permille: dict[str, int]
+    upscale_megapixel_millicredits: int
+    external_request_millicredits: int
 
 
 class Work(BaseModel):
@@ -41,9 +47,9 @@ class Work(BaseModel):
 
 
 @cache
-def load_price_book() -> PriceBook:
-    """The price book that ships with this build."""
-    return PriceBook.model_validate_json(Path(__file__).with_name("price_book.json").read_bytes())
+def load_price_book(version: str = CURRENT_VERSION) -> PriceBook:
+    """A version of the price book. Raises FileNotFoundError for one that was never published."""
+    return PriceBook.model_validate_json((PRICE_BOOKS / f"{version}.json").read_bytes())
 
 
 def step_price(work: Work, book: PriceBook) -> Fraction:
@@ -78,6 +84,26 @@ def executed_price(work: Work, executed_steps: int, book: PriceBook | None = Non
         raise ValueError(f"{executed_steps} of {total_steps} steps")
     per_step = image_price(work, book or load_price_book()) / work.steps
     return ceil(executed_steps * per_step)
+
+
+def img2img_steps(steps: int, strength: Fraction) -> int:
+    """Steps that an image-to-image request really runs: it starts `strength` (0..1) of the way.
+
+    As diffusers counts them: `int(steps x strength)`, here at least one.
+    """
+    return max(1, int(steps * strength))
+
+
+def upscale_price(width: int, height: int, images: int = 1, book: PriceBook | None = None) -> int:
+    """Milli-credits of upscaled images, by the pixels of the output."""
+    prices = book or load_price_book()
+    exact = Fraction(width * height, MEGAPIXEL) * prices.upscale_megapixel_millicredits
+    return ceil(images * max(Fraction(prices.minimum_image_millicredits), exact))
+
+
+def external_price(requests: int = 1, book: PriceBook | None = None) -> int:
+    """Milli-credits of requests that another provider's API serves."""
+    return requests * (book or load_price_book()).external_request_millicredits
 
 
 def format_credits(millicredits: int) -> str:

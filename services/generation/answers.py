@@ -28,7 +28,7 @@ def show_job(job: Job) -> GenerationAnswer:
         request=job.request,
         quoted_millicredits=job.quoted_millicredits,
         quoted_credits=format_credits(job.quoted_millicredits),
-        price=explain_price(work, load_price_book()),
+        price=explain_price(work, load_price_book(job.price_version)),
         captured_millicredits=job.captured_millicredits,
         images_done=job.images_done,
         image_ids=image_ids(job.id, job.images_done),

@@ -39,6 +39,7 @@ from services.model.client.contracts import ModelInfo
 from services.model.client.problems import ModelNotFound
 
 HOUR = timedelta(hours=1)
+HOLD_LIFETIME = timedelta(days=7)  # a backstop: a job settles its hold when it ends
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ async def create_generation(
         amount=offer.price,
         model=job.model,
         key_id=principal.key_id,
+        expires_at=now + HOLD_LIFETIME,
     )
     session.add(job)
     await session.flush()

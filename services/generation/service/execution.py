@@ -11,7 +11,7 @@ from typing import Any
 from prometheus_client import Counter, Histogram
 from sqlalchemy.exc import SQLAlchemyError
 
-from libs.credits.pricing import executed_price
+from libs.credits.pricing import executed_price, load_price_book
 from libs.db.engine import Sessions
 from libs.db.transaction import transaction
 from libs.storage.objects import StorageUnavailable
@@ -192,7 +192,8 @@ async def close_job(
     """End the job with what was delivered; a failed one is free. Raises LeaseLost."""
     job, failed = drawing.job, state == "failed"
     steps = 0 if failed else drawing.executed_steps()
-    captured = executed_price(work_of(drawing.request, job.base), steps)
+    prices = load_price_book(job.price_version)
+    captured = executed_price(work_of(drawing.request, job.base), steps, prices)
     async with transaction(worker.sessions, job.user_id) as session:
         await finish_job(
             session,

@@ -1,27 +1,27 @@
+import csv
 from fractions import Fraction
 from math import ceil
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.credits.pricing import Work, executed_price, format_credits, quote
+from libs.credits.pricing import (
+    CURRENT_VERSION,
+    PRICE_BOOKS,
+    Work,
+    executed_price,
+    external_price,
+    format_credits,
+    img2img_steps,
+    load_price_book,
+    quote,
+    upscale_price,
+)
 
-# Worked out by hand from DOMAIN section 2.
-GOLDEN = [
-    (Work(base="demo", width=64, height=64, steps=20, images=1), 1_000),  # the minimum
-    (Work(base="demo", width=64, height=64, steps=20, images=4), 4_000),
-    (Work(base="sd15", width=512, height=512, steps=20, images=1), 10_000),
-    (Work(base="sd15", width=512, height=768, steps=30, images=2), 45_000),
-    (Work(base="sdxl", width=1024, height=1024, steps=30, images=1), 90_000),
-    (Work(base="flux", width=1024, height=1024, steps=28, images=1), 112_000),
-    (Work(base="sd15", width=512, height=512, steps=20, images=1, controlnets=1), 13_000),
-    (
-        Work(base="sd15", width=512, height=512, steps=20, images=1, controlnets=2, ip_adapters=1),
-        18_000,
-    ),
-    (Work(base="sd15", width=520, height=512, steps=7, images=3), 10_665),  # 10,664.06 rounded up
-]
+# One table a published version, worked out from DOMAIN section 2 apart from the code.
+GOLDEN = sorted(Path(__file__).with_name("golden").glob("*.csv"))
 works = st.builds(
     Work,
     base=st.sampled_from(["demo", "sd15", "sdxl", "flux"]),
@@ -34,9 +34,51 @@ works = st.builds(
 )
 
 
-@pytest.mark.parametrize(("work", "price"), GOLDEN)
-def test_golden_prices(work: Work, price: int) -> None:
-    assert quote(work) == price
+@pytest.mark.parametrize("table", GOLDEN, ids=lambda table: table.stem)
+def test_a_published_version_keeps_its_prices(table: Path) -> None:
+    book = load_price_book(table.stem)
+    assert book.version == table.stem
+    for row in csv.DictReader(table.read_text().splitlines()):
+        price = int(row.pop("millicredits"))
+        assert (row, quote(Work.model_validate(row), book)) == (row, price)
+
+
+def test_every_published_version_has_a_golden_table_and_the_current_one_is_published() -> None:
+    published = {file.stem for file in PRICE_BOOKS.glob("*.json")}
+    assert published == {table.stem for table in GOLDEN}
+    assert load_price_book().version == CURRENT_VERSION in published
+    with pytest.raises(FileNotFoundError):
+        load_price_book("1999-01-01")
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "images", "price"),
+    [(1024, 1024, 1, 2_098), (2048, 2048, 1, 8_389), (2048, 2048, 3, 25_166), (64, 64, 2, 2_000)],
+)
+def test_upscales_cost_by_the_pixels_of_the_output(
+    width: int, height: int, images: int, price: int
+) -> None:
+    assert upscale_price(width, height, images) == price
+
+
+def test_an_external_request_costs_twenty_credits() -> None:
+    assert external_price() == 20_000
+    assert external_price(3) == 60_000
+
+
+@pytest.mark.parametrize(
+    ("steps", "strength", "runs"),
+    [
+        (20, Fraction(7, 10), 14),
+        (20, Fraction(1), 20),
+        (30, Fraction(1, 3), 10),
+        (20, Fraction(0), 1),
+    ],
+)
+def test_image_to_image_counts_the_steps_that_it_runs(
+    steps: int, strength: Fraction, runs: int
+) -> None:
+    assert img2img_steps(steps, strength) == runs
 
 
 @given(works)
