@@ -72,6 +72,25 @@ def hash_request(request: BaseModel) -> str:
     return hashlib.sha256(request.model_dump_json().encode()).hexdigest()
 
 
+async def find_answer(
+    session: AsyncSession, *, user_id: UUID, operation: str, key: str | None, request: BaseModel
+) -> JSONResponse | None:
+    """The answer that this key got before, if it did.
+
+    For work that calls another system: look for an answer, call with no transaction open, then
+    store with `answer_once`. Raises IdempotencyKeyReused (422).
+    """
+    if key is None:
+        return None
+    name = {"user_id": user_id, "operation": operation, "key": key}
+    stored = (await session.execute(FIND, name)).one_or_none()
+    if stored is None:
+        return None
+    if stored.request_hash != hash_request(request):
+        raise IdempotencyKeyReused()
+    return Answer(stored.status, stored.body, stored.headers).to_response(replayed=True)
+
+
 async def answer_once(
     session: AsyncSession,
     *,
@@ -88,20 +107,19 @@ async def answer_once(
     """
     if key is None:
         return (await run()).to_response()
-    name = {"user_id": user_id, "operation": operation, "key": key}
     if not await session.scalar(LOCK, {"lock": f"{user_id}/{operation}/{key}"}):
         raise IdempotentRequestRunning(headers={"Retry-After": "1"})
-    stored = (await session.execute(FIND, name)).one_or_none()
-    request_hash = hash_request(request)
+    stored = await find_answer(
+        session, user_id=user_id, operation=operation, key=key, request=request
+    )
     if stored is not None:
-        if stored.request_hash != request_hash:
-            raise IdempotencyKeyReused()
-        return Answer(stored.status, stored.body, stored.headers).to_response(replayed=True)
+        return stored
     answer = await run()
     stored_answer = {
         "status": answer.status,
         "headers": json.dumps(answer.headers),
         "body": json.dumps(jsonable_encoder(answer.body)),
     }
-    await session.execute(STORE, {**name, "request_hash": request_hash, **stored_answer})
+    name = {"user_id": user_id, "operation": operation, "key": key}
+    await session.execute(STORE, {**name, "request_hash": hash_request(request), **stored_answer})
     return answer.to_response()

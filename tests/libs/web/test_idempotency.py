@@ -15,6 +15,7 @@ from libs.web.idempotency import (
     IdempotencyKeyReused,
     IdempotentRequestRunning,
     answer_once,
+    find_answer,
 )
 
 SessionsOf = Callable[[str], Sessions]
@@ -93,3 +94,24 @@ async def test_without_a_key_every_request_counts(shop: Shop) -> None:
     await shop.order(1, None)
     await shop.order(1, None)
     assert shop.done == 2
+
+
+async def test_an_answer_is_found_before_the_work_is_begun(shop: Shop) -> None:
+    async def find(amount: int, key: str | None) -> JSONResponse | None:
+        async with transaction(shop.sessions, shop.user) as session:
+            return await find_answer(
+                session,
+                user_id=shop.user,
+                operation="order",
+                key=key,
+                request=Order(amount=amount),
+            )
+
+    assert await find(1, "k") is None
+    first = await shop.order(1, "k")
+    found = await find(1, "k")
+    assert found is not None and found.body == first.body
+    assert found.headers["idempotency-replayed"] == "true"
+    assert await find(1, None) is None and await find(1, "other") is None
+    with pytest.raises(IdempotencyKeyReused):
+        await find(2, "k")
