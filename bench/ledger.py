@@ -100,7 +100,7 @@ def measure_audit(server: Server) -> float:
     statements = (
         "ALTER TABLE credits.transfers DISABLE TRIGGER append_only",
         "DELETE FROM credits.transfers WHERE kind <> 'grant'",
-        "UPDATE credits.pockets SET remaining = 125000000000",
+        "UPDATE credits.pockets SET remaining = 62500000000",
         "TRUNCATE credits.holds",
         HISTORY.format(holds=AUDITED_HOLDS, customers=CUSTOMERS),
         "VACUUM ANALYZE credits.transfers, credits.pockets",

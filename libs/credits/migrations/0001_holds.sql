@@ -97,14 +97,15 @@ BEGIN
         INTO source, place, capped FROM credits.pockets
         WHERE user_id = p_user AND remaining > 0 AND (expires_at IS NULL OR expires_at > moment)
         ORDER BY expires_at, created_at, grant_id, pocket LIMIT 1;
-    IF NOT capped THEN
+    BEGIN
         UPDATE credits.pockets SET remaining = remaining - p_amount
-            WHERE grant_id = source AND pocket = place AND remaining >= p_amount;
-    END IF;
-    IF NOT FOUND OR capped THEN
+            WHERE grant_id = source AND pocket = place AND remaining >= p_amount AND NOT capped;
+        IF NOT FOUND THEN RAISE no_data_found; END IF;
+    EXCEPTION WHEN no_data_found THEN
+        -- rolled back to here: a row that was waited for in vain would stay locked, out of order
         RETURN credits.hold_from_pockets(p_user, p_hold, p_amount, p_model, p_key, p_expires,
             moment);
-    END IF;
+    END;
     INSERT INTO credits.transfers
             (user_id, kind, grant_id, amount, reference, model, key_id, created_at)
         VALUES (p_user, 'hold', source, p_amount, p_hold, p_model, p_key, moment)

@@ -26,14 +26,14 @@ BEGIN
 END $$;
 
 -- Give credits. 'granted', or 'replayed' if the business key was granted before. From a thousand
--- credits on they are spread over eight pockets.
+-- credits on they are spread over sixteen pockets.
 CREATE FUNCTION credits.grant_credits(
     p_user uuid, p_id uuid, p_key text, p_kind text, p_amount bigint, p_expires timestamptz,
     p_now timestamptz
 ) RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     moment timestamptz := coalesce(p_now, now());
-    pockets bigint := CASE WHEN p_amount < 1000000 THEN 1 ELSE 8 END;
+    pockets bigint := CASE WHEN p_amount < 1000000 THEN 1 ELSE 16 END;
 BEGIN
     INSERT INTO credits.grants (id, user_id, key, kind, amount, expires_at, created_at)
         VALUES (p_id, p_user, p_key, p_kind, p_amount, p_expires, moment)

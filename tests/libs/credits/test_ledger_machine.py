@@ -1,0 +1,291 @@
+"""Random lives of two users on real PostgreSQL, step by step beside a reference model.
+
+Grants, holds, captures, releases, expiries, refunds, duplicates, retries, roll-backs, races and
+clock jumps; after each step: never negative, every hold ended once, every transaction sums to
+zero, balances are the sums of postings, and both ledgers agree to the milli-credit.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, TypeVar
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from libs.credits import ledger
+from libs.credits.audit import ledger_check
+from libs.db.engine import Sessions, build_engine, build_sessions
+from libs.db.transaction import transaction
+from libs.testkit.postgres import Database
+from tests.libs.credits.reference_ledger import Account, Hold
+
+T = TypeVar("T")
+ROLES = ("billing", "generation", "worker")
+users = st.integers(0, 1)
+# from a thousand credits on, a grant lies in several pockets
+amounts = st.integers(1, 40) | st.sampled_from([1_000_000, 1_000_003, 2_500_000])
+holds = st.integers(1, 60) | st.sampled_from([125_000, 400_000, 999_999])
+days = st.integers(1, 60)
+keys = st.integers(0, 9)
+OPEN = text("SELECT key, remaining FROM credits.open_grants WHERE user_id = :user")
+HELD = text("SELECT id, amount FROM credits.holds WHERE user_id = :user")
+PARTS = text(
+    "SELECT t.reference, g.key, t.amount FROM credits.transfers t JOIN credits.grants g"
+    " ON g.id = t.grant_id WHERE t.kind = 'hold' AND t.reference = ANY(:holds) ORDER BY t.part"
+)
+UNBALANCED = text(
+    "SELECT transfer_id FROM credits.postings GROUP BY transfer_id HAVING sum(amount) <> 0"
+)
+ACCOUNTS = text(
+    "SELECT account, sum(amount) AS balance FROM credits.postings WHERE user_id = :user"
+    " GROUP BY account"
+)
+
+
+class RolledBack(Exception):
+    """The caller's transaction fails after the ledger's part of it."""
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Two fresh users for each life, in one database."""
+
+    runner: ClassVar[asyncio.Runner]
+    sessions: ClassVar[dict[str, Sessions]]
+
+    @initialize()
+    def open(self) -> None:
+        self.now = datetime(2026, 1, 31, tzinfo=UTC)
+        self.ids = [uuid4(), uuid4()]
+        self.accounts = [Account(), Account()]
+        self.fresh_numbers = itertools.count(100)
+
+    def do(self, role: str, user: int, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        """Work in one transaction of a role, as the user."""
+
+        async def run() -> T:
+            async with transaction(self.sessions[role], self.ids[user]) as session:
+                return await work(session)
+
+        return self.runner.run(run())
+
+    def key(self, user: int, number: int) -> str:
+        return f"{self.ids[user]}:{number}"
+
+    def hold_id(self, user: int, number: int) -> UUID:
+        return UUID(int=self.ids[user].int ^ number + 1)
+
+    @rule(user=users, number=keys, amount=amounts, lives=st.none() | days)
+    def grant(self, user: int, number: int, amount: int, lives: int | None) -> None:
+        key = self.key(user, number)
+        expires = self.now + timedelta(days=lives) if lives else None
+        given = self.do(
+            "billing",
+            user,
+            lambda s: ledger.grant_credits(
+                s,
+                user_id=self.ids[user],
+                grant_id=uuid4(),
+                key=key,
+                kind="promotion",
+                amount=amount,
+                expires_at=expires,
+                now=self.now + timedelta(microseconds=len(self.accounts[user].grants)),
+            ),
+        )
+        assert given == self.accounts[user].grant(key, amount, expires)
+
+    async def try_hold(self, user: int, number: int, amount: int, lives: int | None) -> str:
+        try:
+            async with transaction(self.sessions["generation"], self.ids[user]) as session:
+                await ledger.hold_credits(
+                    session,
+                    user_id=self.ids[user],
+                    hold_id=self.hold_id(user, number),
+                    amount=amount,
+                    expires_at=self.now + timedelta(days=lives) if lives else None,
+                    now=self.now,
+                )
+        except ledger.InsufficientCredits:
+            return "insufficient"
+        return "held"
+
+    @rule(user=users, number=keys, amount=holds, lives=st.none() | days)
+    def hold(self, user: int, number: int, amount: int, lives: int | None) -> None:
+        expires = self.now + timedelta(days=lives) if lives else None
+        outcome = self.runner.run(self.try_hold(user, number, amount, lives))
+        account = self.accounts[user]
+        assert outcome == account.hold(self.hold_id(user, number), amount, expires, self.now)
+
+    @rule(user=users, amount=holds, count=st.integers(2, 6))
+    def race(self, user: int, amount: int, count: int) -> None:
+        """Equal holds at once: as many as fit are accepted, whoever wins."""
+        account = self.accounts[user]
+        numbers = [next(self.fresh_numbers) for _ in range(count)]
+
+        async def run() -> list[str]:
+            return await asyncio.gather(*(self.try_hold(user, n, amount, None) for n in numbers))
+
+        outcomes = self.runner.run(run())
+        fitting = min(count, account.available(self.now) // amount)
+        assert outcomes.count("held") == fitting
+        won = [self.hold_id(user, n) for n, o in zip(numbers, outcomes, strict=True) if o == "held"]
+        self.adopt(user, won)
+
+    def adopt(self, user: int, won: list[UUID]) -> None:
+        """Who got which part of a race is the database's choice; the sums are not."""
+
+        async def read(session: AsyncSession) -> list[Any]:
+            return list((await session.execute(PARTS, {"holds": won})).all())
+
+        account = self.accounts[user]
+        for row in self.do("billing", user, read):
+            account.holds.setdefault(row.reference, Hold([], None)).parts.append(
+                (row.key, row.amount)
+            )
+            account.grants[row.key].remaining -= row.amount
+
+    @rule(user=users, number=keys, share=st.integers(0, 4))
+    def settle(self, user: int, number: int, share: int) -> None:
+        account, hold_id = self.accounts[user], self.hold_id(user, number)
+        if hold_id not in account.holds and hold_id not in account.settled:
+            with pytest.raises(ledger.UnknownHold):
+                self.settle_now(user, hold_id, 0)
+            return
+        captured = account.holds[hold_id].amount * share // 4 if hold_id in account.holds else 1
+        assert self.settle_now(user, hold_id, captured) == account.settle(hold_id, captured)
+
+    def settle_now(self, user: int, hold_id: UUID, captured: int) -> bool:
+        return self.do(
+            "worker",
+            user,
+            lambda s: ledger.settle_hold(
+                s, user_id=self.ids[user], hold_id=hold_id, captured=captured, now=self.now
+            ),
+        )
+
+    @rule(user=users, number=keys, why=st.sampled_from(["expired", "replaced", "refunded"]))
+    def end(self, user: int, number: int, why: ledger.Ending) -> None:
+        key = self.key(user, number)
+        taken = self.do(
+            "billing",
+            user,
+            lambda s: ledger.end_grant(s, user_id=self.ids[user], key=key, why=why, now=self.now),
+        )
+        assert taken == self.accounts[user].end(key)
+
+    @rule(user=users, number=keys, reversal=keys, amount=amounts)
+    def take_back(self, user: int, number: int, reversal: int, amount: int) -> None:
+        key, reversal_id = self.key(user, number), self.hold_id(user, 1_000_000 + reversal)
+        taken = self.do(
+            "billing",
+            user,
+            lambda s: ledger.take_back(
+                s,
+                user_id=self.ids[user],
+                key=key,
+                reversal_id=reversal_id,
+                amount=amount,
+                now=self.now,
+            ),
+        )
+        assert taken == self.accounts[user].take_back(key, reversal_id, amount)
+
+    @rule(user=users)
+    def expire(self, user: int) -> None:
+        taken = self.do(
+            "billing",
+            user,
+            lambda s: ledger.expire_credits(s, user_id=self.ids[user], now=self.now),
+        )
+        assert taken == self.accounts[user].expire(self.now)
+
+    @rule(user=users)
+    def release_late_holds(self, user: int) -> None:
+        released = self.do(
+            "billing",
+            user,
+            lambda s: ledger.release_expired_holds(s, user_id=self.ids[user], now=self.now),
+        )
+        assert released == self.accounts[user].release_expired(self.now)
+
+    @rule(user=users, number=keys, amount=holds)
+    def fail_after_the_hold(self, user: int, number: int, amount: int) -> None:
+        """The job's transaction rolls back: nothing of its hold is left."""
+
+        async def run() -> None:
+            async with transaction(self.sessions["generation"], self.ids[user]) as session:
+                await ledger.hold_credits(
+                    session,
+                    user_id=self.ids[user],
+                    hold_id=self.hold_id(user, number),
+                    amount=amount,
+                    now=self.now,
+                )
+                raise RolledBack
+
+        with pytest.raises((RolledBack, ledger.InsufficientCredits)):
+            self.runner.run(run())
+
+    @rule(hours=st.integers(-72, 24 * 40))
+    def jump(self, hours: int) -> None:
+        self.now += timedelta(hours=hours)
+
+    @invariant()
+    def agree(self) -> None:
+        for user in (0, 1):
+            self.do("billing", user, lambda s, user=user: self.compare(s, user))  # type: ignore[misc]
+
+    async def compare(self, session: AsyncSession, user: int) -> None:
+        account, who = self.accounts[user], {"user": self.ids[user]}
+        left = {row.key: row.remaining for row in await session.execute(OPEN, who)}
+        assert left == {k: g.remaining for k, g in account.grants.items() if not g.ended}
+        held = {row.id: row.amount for row in await session.execute(HELD, who)}
+        assert held == {hold_id: hold.amount for hold_id, hold in account.holds.items()}
+        totals = {row.account: row.balance for row in await session.execute(ACCOUNTS, who)}
+        assert -totals.get("issued", 0) == account.issued
+        assert totals.get("revenue", 0) == account.spent
+        assert totals.get("expired", 0) + totals.get("reversed", 0) == account.lost
+        assert totals.get("grant", 0) == sum(left.values()) >= 0
+        assert totals.get("held", 0) == sum(held.values()) >= 0
+        assert (await session.execute(UNBALANCED)).all() == []
+        assert await ledger_check(session) == []
+
+
+@pytest.fixture
+def machine(database: Database) -> Iterator[type[LedgerMachine]]:
+    """The machine on a database of its own, with a loop of its own."""
+    with asyncio.Runner() as runner:
+        engines = {
+            role: build_engine(database.url(role), application="machine", pool_size=8)
+            for role in ROLES
+        }
+        LedgerMachine.runner = runner
+        LedgerMachine.sessions = {role: build_sessions(engine) for role, engine in engines.items()}
+        yield LedgerMachine
+        for engine in engines.values():
+            runner.run(engine.dispose())
+
+
+def test_the_ledger_agrees_with_its_reference_model(machine: type[LedgerMachine]) -> None:
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
