@@ -117,15 +117,18 @@ async def relay_forever(relay: Relay, wake: asyncio.Event) -> None:
 
 
 async def listen_forever(
-    dsn: str, wake: asyncio.Event, connect: Callable[[str], Awaitable[asyncpg.Connection]]
+    dsn: str,
+    wake: asyncio.Event,
+    connect: Callable[[str], Awaitable[asyncpg.Connection]],
+    channel: str = "outbox",
 ) -> None:
-    """Set `wake` at every NOTIFY of the outbox; reconnects for ever."""
+    """Set `wake` at every NOTIFY on a channel; reconnects for ever."""
     while True:
         try:
             connection = await connect(dsn)
             closed = asyncio.Event()
             connection.add_termination_listener(lambda _connection, done=closed: done.set())
-            await connection.add_listener("outbox", lambda *_: wake.set())
+            await connection.add_listener(channel, lambda *_: wake.set())
             wake.set()
             await closed.wait()
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:

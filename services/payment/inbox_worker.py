@@ -12,9 +12,8 @@ from uuid import UUID
 from prometheus_client import Counter, Gauge
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from libs.db.engine import Sessions
-from libs.kernel.clock import Clock
 from libs.telemetry.logs import get_logger
+from services.payment.desk import Desk
 from services.payment.lemon_squeezy.resources import WebhookEvent
 from services.payment.models import InboxEntry
 from services.payment.offers import Shelf
@@ -39,15 +38,6 @@ oldest_pending = Gauge(
 
 
 @dataclass(frozen=True)
-class InboxWorker:
-    """What entries are applied with; the sessions log in as easel_billing."""
-
-    sessions: Sessions
-    shelf: Shelf
-    clock: Clock
-
-
-@dataclass(frozen=True)
 class Claim:
     """An entry that this process applies; `attempts` counts this try."""
 
@@ -55,32 +45,32 @@ class Claim:
     attempts: int
 
 
-async def apply_pending(worker: InboxWorker, limit: int = 100) -> bool:
+async def apply_pending(desk: Desk, limit: int = 100) -> bool:
     """Apply up to `limit` entries that are due. True if more may wait."""
     for _ in range(limit):
-        if not await apply_next(worker):
+        if not await apply_next(desk):
             return False
     return True
 
 
-async def apply_next(worker: InboxWorker) -> bool:
+async def apply_next(desk: Desk) -> bool:
     """Apply the entry that is due the longest. False if none is. Raises while a part is away."""
     claim: Claim | None = None
     try:
-        async with worker.sessions.begin() as session:
-            now = worker.clock()
+        async with desk.sessions.begin() as session:
+            now = desk.clock()
             entry = await inbox.claim_pending(session, now)
             if entry is None:
                 return False
             claim = Claim(entry.id, entry.attempts + 1)
-            outcome = await apply_entry(session, entry, worker.shelf, now)
+            outcome = await apply_entry(session, entry, desk.shelf, now)
     except Stuck as problem:
         assert claim is not None
-        await give_up(worker, claim, f"{problem.kind}: {problem}")
+        await give_up(desk, claim, f"{problem.kind}: {problem}")
     except Exception as error:
         if claim is None:
             raise
-        await try_later(worker, claim, error)
+        await try_later(desk, claim, error)
     else:
         applied.labels(outcome).inc()
     return True
@@ -99,7 +89,7 @@ async def apply_entry(
     return outcome
 
 
-async def try_later(worker: InboxWorker, claim: Claim, error: Exception) -> None:
+async def try_later(desk: Desk, claim: Claim, error: Exception) -> None:
     """Something unexpected: again after a delay that grows, until it is given up.
 
     While the database is away this raises too: an outage costs no try.
@@ -108,27 +98,27 @@ async def try_later(worker: InboxWorker, claim: Claim, error: Exception) -> None
         "webhook_failed", inbox_id=str(claim.entry_id), attempts=claim.attempts, exc_info=error
     )
     if claim.attempts >= MAX_ATTEMPTS:
-        await give_up(worker, claim, f"failed: {type(error).__name__}")
+        await give_up(desk, claim, f"failed: {type(error).__name__}")
         return
-    next_try_at = worker.clock() + FIRST_DELAY * DELAY_FACTOR ** (claim.attempts - 1)
-    async with worker.sessions.begin() as session:
+    next_try_at = desk.clock() + FIRST_DELAY * DELAY_FACTOR ** (claim.attempts - 1)
+    async with desk.sessions.begin() as session:
         values = {"attempts": claim.attempts, "next_try_at": next_try_at}
         await inbox.finish_entry(session, claim.entry_id, **values)
     applied.labels("retried").inc()
 
 
-async def give_up(worker: InboxWorker, claim: Claim, problem: str) -> None:
+async def give_up(desk: Desk, claim: Claim, problem: str) -> None:
     """Keep the entry until an admin has mended what it needs."""
     log.error("webhook_stuck", inbox_id=str(claim.entry_id), problem=problem)
-    async with worker.sessions.begin() as session:
+    async with desk.sessions.begin() as session:
         values = {"state": "stuck", "problem": problem, "attempts": claim.attempts}
         await inbox.finish_entry(session, claim.entry_id, **values)
     applied.labels("stuck").inc()
 
 
-async def measure_inbox(worker: InboxWorker) -> None:
+async def measure_inbox(desk: Desk) -> None:
     """Set the gauges of what is stuck and of what waits."""
-    async with worker.sessions.begin() as session:
-        stuck, age = await inbox.measure(session, worker.clock())
+    async with desk.sessions.begin() as session:
+        stuck, age = await inbox.measure(session, desk.clock())
     stuck_entries.set(stuck)
     oldest_pending.set(age.total_seconds())

@@ -57,7 +57,7 @@ async def test_events_that_nobody_handles_are_kept_and_ignored(till: Till) -> No
     document = json.loads(till.told()[0].body)
     document["meta"]["event_name"] = "license_key_created"
     await till.receive([json.dumps(document).encode()])
-    await apply_pending(till.worker)
+    await apply_pending(till.desk)
     assert await till.inbox() == [("license_key_created", "ignored", None)]
 
 
@@ -65,7 +65,7 @@ async def test_two_workers_share_the_work(till: Till) -> None:
     for _ in range(6):
         till.buy(SMALL_PACK)
     await till.receive(event.body for event in till.told())
-    await asyncio.gather(*(apply_pending(till.worker) for _ in range(4)))
+    await asyncio.gather(*(apply_pending(till.desk) for _ in range(4)))
     assert {state for _, state, _ in await till.inbox()} == {"applied"}
     assert (await till.credits())["top_up"] == 6_000
 
@@ -73,7 +73,7 @@ async def test_two_workers_share_the_work(till: Till) -> None:
 async def test_what_names_nobody_waits_for_an_admin(till: Till) -> None:
     till.buy(SMALL_PACK)
     await till.receive([without_custom_data(till.told()[0])])
-    await apply_pending(till.worker)
+    await apply_pending(till.desk)
     problem = "unknown-user: the event names no user"
     assert await till.inbox() == [("order_created", "stuck", problem)]
     assert "top_up" not in await till.credits()
@@ -81,7 +81,7 @@ async def test_what_names_nobody_waits_for_an_admin(till: Till) -> None:
     (entry_id,) = await entry_ids(till)
     async with till.billing.begin() as session:
         await inbox.assign_user(session, entry_id, till.user_id, till.clock(), actor="admin:1")
-    await apply_pending(till.worker)
+    await apply_pending(till.desk)
     assert await till.inbox() == [("order_created", "applied", None)]
     assert (await till.credits())["top_up"] == 1_000
     audit = "SELECT actor, action, subject FROM ops.audit_log"
@@ -93,14 +93,14 @@ async def test_whom_the_admin_named_is_remembered_for_the_subscription(till: Til
     assert made is not None
     created = next(event for event in till.told() if event.name == "subscription_created")
     await till.receive([without_custom_data(created)])
-    await apply_pending(till.worker)
+    await apply_pending(till.desk)
     async with till.billing.begin() as session:
         (entry_id,) = await entry_ids(till)
         await inbox.assign_user(session, entry_id, till.user_id, till.clock(), actor="admin:1")
-    await apply_pending(till.worker)
+    await apply_pending(till.desk)
     cancel(till.books, made.id)
     await till.receive(without_custom_data(event) for event in till.told())
-    await apply_pending(till.worker)
+    await apply_pending(till.desk)
     assert {state for _, state, _ in await till.inbox()} == {"applied"}
     assert await till.rows("SELECT status FROM billing.subscriptions") == [("cancelled",)]
 
@@ -117,7 +117,7 @@ async def test_who_has_no_account_is_nobody_until_the_account_is_there(
     (entry_id,) = await entry_ids(till)
     async with till.billing.begin() as session:
         await inbox.retry(session, entry_id, till.clock(), actor="admin:1")
-    await apply_pending(till.worker)
+    await apply_pending(till.desk)
     assert (await till.credits())["top_up"] == 1_000
 
 
@@ -125,7 +125,7 @@ async def test_a_payment_before_its_subscription_waits_until_that_is_known(till:
     till.buy(PRO, skip_trial=True)
     told = {event.name: event for event in till.told()}
     await till.receive([without_custom_data(told["subscription_payment_success"])])
-    await apply_pending(till.worker)
+    await apply_pending(till.desk)
     assert [state for _, state, _ in await till.inbox()] == ["stuck"]
     await till.apply(told["subscription_created"])
     assert [state for _, state, _ in await till.inbox()] == ["applied", "applied"]
@@ -138,7 +138,7 @@ async def test_what_we_do_not_sell_waits_until_it_is_mended(till: Till) -> None:
     document = json.loads(event.body)
     document["data"]["attributes"]["first_order_item"]["variant_id"] = 9_999
     await till.receive([json.dumps(document).encode()])
-    await apply_pending(till.worker)
+    await apply_pending(till.desk)
     problem = "unknown-variant: variant 9999 is no offer"
     assert await till.inbox() == [("order_created", "stuck", problem)]
 
@@ -148,7 +148,7 @@ async def test_a_subscription_to_a_pack_is_none(till: Till, pack: int) -> None:
     till.buy(PRO)
     created = next(event for event in till.told() if event.name == "subscription_created")
     await till.receive([rewritten(created, variant_id=pack)])
-    await apply_pending(till.worker)
+    await apply_pending(till.desk)
     ((_, state, problem),) = await till.inbox()
     assert (state, problem) == ("stuck", f"unknown-variant: variant {pack} is no plan")
 
@@ -157,7 +157,7 @@ async def test_what_lacks_a_member_says_which(till: Till) -> None:
     till.buy(PRO)
     created = next(event for event in till.told() if event.name == "subscription_created")
     await till.receive([rewritten(created, status="sleeping", updated_at="yesterday")])
-    await apply_pending(till.worker)
+    await apply_pending(till.desk)
     problem = "unreadable: attributes.status, attributes.updated_at"
     assert await till.inbox() == [("subscription_created", "stuck", problem)]
     assert await till.rows("SELECT * FROM billing.observations") == []
@@ -173,16 +173,16 @@ async def test_the_unexpected_is_tried_again_less_and_less_often_and_then_given_
     waits = []
     for _ in range(MAX_ATTEMPTS - 1):
         now = till.clock()
-        assert await apply_next(till.worker)
+        assert await apply_next(till.desk)
         ((attempts, next_try_at),) = await till.rows(
             "SELECT attempts, next_try_at FROM billing.inbox"
         )
         waits.append((next_try_at - now).total_seconds())
         assert attempts == len(waits)
-        assert not await apply_next(till.worker)  # not due
+        assert not await apply_next(till.desk)  # not due
         till.now = next_try_at
     assert waits == [1, 4, 16, 64, 256, 1_024]
-    assert await apply_next(till.worker)
+    assert await apply_next(till.desk)
     ((_, state, problem),) = await till.inbox()
     assert (state, problem) == ("stuck", "failed: DBAPIError")
     assert "top_up" not in await till.credits()
@@ -193,7 +193,7 @@ async def test_what_fails_blocks_nothing_behind_it(till: Till) -> None:
     till.buy(SMALL_PACK)
     first, second = till.told()
     await till.receive([rewritten(first, user_email="\u0000"), second.body])
-    await apply_pending(till.worker)
+    await apply_pending(till.desk)
     assert (await till.credits())["top_up"] == 1_000
 
 
@@ -211,7 +211,7 @@ async def test_only_what_is_stuck_is_retried(till: Till) -> None:
 async def test_nobody_is_assigned_who_is_not_there(till: Till) -> None:
     till.buy(SMALL_PACK)
     await till.receive([without_custom_data(till.told()[0])])
-    await apply_pending(till.worker)
+    await apply_pending(till.desk)
     (entry_id,) = await entry_ids(till)
     async with till.billing.begin() as session:
         with pytest.raises(ValidationFailed, match="user_id"):
@@ -223,16 +223,16 @@ def gauge(name: str) -> float | None:
 
 
 async def test_the_gauges_say_what_waits(till: Till) -> None:
-    await measure_inbox(till.worker)
+    await measure_inbox(till.desk)
     assert gauge("easel_webhooks_stuck") == gauge("easel_webhooks_oldest_pending_seconds") == 0
     till.buy(SMALL_PACK)
     till.buy(SMALL_PACK)
     first, second = till.told()
     await till.receive([without_custom_data(first)])
-    await apply_pending(till.worker)
+    await apply_pending(till.desk)
     await till.receive([second.body])
     till.now = till.clock() + timedelta(seconds=90)
-    await measure_inbox(till.worker)
+    await measure_inbox(till.desk)
     assert gauge("easel_webhooks_stuck") == 1
     assert gauge("easel_webhooks_oldest_pending_seconds") == 90
 
@@ -242,7 +242,7 @@ async def test_a_customer_is_known_by_what_was_bought_before(till: Till) -> None
     await till.settle()
     till.buy(SMALL_PACK)
     await till.receive([without_custom_data(till.told()[0])])
-    await apply_pending(till.worker)
+    await apply_pending(till.desk)
     assert (await till.credits())["top_up"] == 2_000
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from libs.credits.pricing import MILLI
 from libs.tiers.catalogue import TierName, load_catalogue
-from services.payment.grants import DueGrant, Reversal
+from services.payment.grants import DueGrant
 from services.payment.lifecycle import Standing, highest_tier, judge, trial_holder
 from services.payment.lifecycle_facts import Observation, Payment
 from tests.services.payment.lives import at, paid, seen
@@ -256,36 +256,6 @@ def test_another_interval_begins_a_period_at_once() -> None:
     changed = seen("active", "2027-02-10", interval="year", renews="2028-02-10", billing_anchor=10)
     assert due_key(STARTED, changed, now="2027-02-10") == "plan:7:2027-03-10:pro"
     assert due_key(STARTED, changed, now="2027-03-10") == "plan:7:2027-04-10:pro"
-
-
-@pytest.mark.parametrize("created", ["2027-01-30 23:59:58", "2027-01-31", "2027-01-31 00:05"])
-def test_a_full_refund_ends_the_period(created: str) -> None:
-    back = paid(created, reason="initial", refunded=7_500)
-    given_back = standing(STARTED, now="2027-02-10", payments=[back])
-    assert (given_back.tier, given_back.grant, given_back.ending) == ("pro", None, "refunded")
-    assert due_key(STARTED, RENEWED, now="2027-03-01", payments=[back]) == "plan:7:2027-03-31:pro"
-
-
-def test_a_refund_before_the_period_is_known_ends_it_too() -> None:
-    back = paid("2027-02-28 00:00:02", refunded=7_500)
-    assert due_key(STARTED, now="2027-02-27", payments=[back]) == "plan:7:2027-02-28:pro"
-    assert due_key(STARTED, RENEWED, now="2027-03-01", payments=[back]) is None
-
-
-def test_a_refunded_change_of_plan_ends_the_period_that_it_was_made_in() -> None:
-    back = paid("2027-02-27", reason="updated", refunded=7_500)
-    assert due_key(STARTED, RENEWED, now="2027-02-27", payments=[back]) is None
-    assert due_key(STARTED, RENEWED, now="2027-03-01", payments=[back]) is not None
-
-
-def test_a_partial_refund_takes_its_share_of_every_month_of_the_period() -> None:
-    part = paid("2027-01-31", reason="initial", refunded=1_000, invoice="9")
-    for now in ("2027-02-01", "2027-06-01"):
-        grant = standing(YEARLY, now=now, payments=[part]).grant
-        assert grant and grant.reversals == (Reversal("invoices:9", 2_000_000),)
-    unpaid = Payment("9", "7", "initial", at("2027-01-31"), False, 7_500, 0)
-    grant = standing(YEARLY, now="2027-02-01", payments=[unpaid]).grant
-    assert grant and grant.reversals == ()
 
 
 def test_of_several_subscriptions_the_highest_counts_and_each_gives_its_credits() -> None:

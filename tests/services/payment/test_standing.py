@@ -17,7 +17,7 @@ from libs.testkit.lemon_squeezy.changes import (
 )
 from libs.testkit.lemon_squeezy.charges import fail_next_payments, retry_payment
 from libs.testkit.lemon_squeezy.clock import expire_now
-from libs.testkit.lemon_squeezy.refunds import refund_invoice, refund_order
+from libs.testkit.lemon_squeezy.refunds import refund_invoice
 from tests.services.payment.lives import at
 from tests.services.payment.till import PRO, SMALL_PACK, STARTER, STUDIO, Till, open_till
 
@@ -29,15 +29,8 @@ async def till(sessions: Callable[[str], Sessions]) -> Till:
     return await open_till(sessions)
 
 
-def bought(till: Till, variant: int = PRO, *, skip_trial: bool = True) -> int:
-    """The provider's id of a new subscription."""
-    made = till.buy(variant, skip_trial=skip_trial).subscription
-    assert made is not None
-    return made.id
-
-
 async def test_a_purchase_gives_the_plan_its_credits_and_a_receipt(till: Till) -> None:
-    subscription = bought(till)
+    subscription = till.subscribe(PRO)
     await till.settle()
     assert await till.tier() == "pro"
     assert await till.credits() == {"free": FREE, "plan": 15_000}
@@ -64,7 +57,7 @@ async def test_a_purchase_gives_the_plan_its_credits_and_a_receipt(till: Till) -
 
 
 async def test_a_trial_gives_a_quarter_and_becomes_a_plan(till: Till) -> None:
-    bought(till, skip_trial=False)
+    till.subscribe(PRO, skip_trial=False)
     await till.settle()
     assert (await till.tier(), await till.credits()) == ("pro", {"free": FREE, "trial": 3_750})
     assert await till.letters() == set()  # nothing was paid
@@ -75,7 +68,7 @@ async def test_a_trial_gives_a_quarter_and_becomes_a_plan(till: Till) -> None:
 
 
 async def test_the_months_follow_each_other_and_nothing_rolls_over(till: Till) -> None:
-    bought(till)
+    till.subscribe(PRO)
     await till.settle()
     await till.spend(1_000_000)
     till.pass_time(days=28)
@@ -87,7 +80,7 @@ async def test_the_months_follow_each_other_and_nothing_rolls_over(till: Till) -
 
 
 async def test_a_year_is_given_month_by_month(till: Till) -> None:
-    bought(till, 1012)
+    till.subscribe(1012)
     await till.settle()
     given = []
     for _ in range(12):
@@ -102,7 +95,7 @@ async def test_a_year_is_given_month_by_month(till: Till) -> None:
 
 
 async def test_an_upgrade_replaces_what_is_left_and_keeps_top_ups(till: Till) -> None:
-    subscription = bought(till, STARTER)
+    subscription = till.subscribe(STARTER)
     till.buy(SMALL_PACK)
     await till.settle()
     await till.spend(700_000)
@@ -117,7 +110,7 @@ async def test_an_upgrade_replaces_what_is_left_and_keeps_top_ups(till: Till) ->
 
 
 async def test_a_downgrade_waits_for_the_next_period(till: Till) -> None:
-    subscription = bought(till, STUDIO)
+    subscription = till.subscribe(STUDIO)
     await till.settle()
     change_variant(till.books, subscription, STARTER, disable_prorations=True)
     await till.settle()
@@ -130,7 +123,7 @@ async def test_a_downgrade_waits_for_the_next_period(till: Till) -> None:
 
 
 async def test_cancelled_keeps_all_until_the_end_and_then_the_free_month_comes(till: Till) -> None:
-    subscription = bought(till)
+    subscription = till.subscribe(PRO)
     till.pass_time(days=5)
     cancel(till.books, subscription)
     await till.settle()
@@ -145,7 +138,7 @@ async def test_cancelled_keeps_all_until_the_end_and_then_the_free_month_comes(t
 
 
 async def test_a_cancellation_that_is_taken_back_changes_nothing(till: Till) -> None:
-    subscription = bought(till)
+    subscription = till.subscribe(PRO)
     cancel(till.books, subscription)
     resume(till.books, subscription)
     await till.settle()
@@ -154,7 +147,7 @@ async def test_a_cancellation_that_is_taken_back_changes_nothing(till: Till) -> 
 
 
 async def test_who_does_not_pay_has_three_days_and_who_recovers_gets_the_month(till: Till) -> None:
-    subscription = bought(till)
+    subscription = till.subscribe(PRO)
     fail_next_payments(till.books, subscription, 2)
     till.pass_time(days=28)
     await till.settle()
@@ -173,7 +166,7 @@ async def test_who_does_not_pay_has_three_days_and_who_recovers_gets_the_month(t
 
 
 async def test_a_pause_keeps_what_was_paid_and_a_free_cycle_gives_no_credits(till: Till) -> None:
-    subscription = bought(till)
+    subscription = till.subscribe(PRO)
     pause(till.books, subscription)
     await till.settle()
     assert (await till.tier(), (await till.credits())["plan"]) == ("pro", 15_000)
@@ -189,69 +182,16 @@ async def test_a_pause_keeps_what_was_paid_and_a_free_cycle_gives_no_credits(til
 
 
 async def test_what_expires_takes_its_credits_along(till: Till) -> None:
-    subscription = bought(till)
+    subscription = till.subscribe(PRO)
     await till.settle()
     expire_now(till.books, subscription)
     await till.settle()
     assert (await till.tier(), await till.credits()) == ("free", {"free": FREE})
 
 
-async def test_a_refund_takes_what_is_unspent_and_never_more(till: Till) -> None:
-    subscription = bought(till)
-    await till.settle()
-    await till.spend(2_000_000)
-    (invoice,) = till.books.invoices.values()
-    refund_invoice(till.books, invoice.id)
-    await till.settle()
-    assert await till.credits() == {}
-    assert await till.tier() == "pro"  # until it is cancelled
-    assert await till.letters() == {"receipt", "refund"}
-    change_variant(till.books, subscription, STUDIO, disable_prorations=True)
-    await till.settle()
-    assert await till.credits() == {}  # nothing more for this period
-
-
-async def test_partial_refunds_take_their_share_once(till: Till) -> None:
-    bought(till)
-    await till.settle()
-    (invoice,) = till.books.invoices.values()
-    refund_invoice(till.books, invoice.id, 1_500)
-    first = till.told()
-    await till.apply(*first, *first)
-    assert (await till.credits())["plan"] == 12_000
-    refund_invoice(till.books, invoice.id, 750)
-    second = till.told()
-    await till.apply(*second, *first)
-    assert (await till.credits())["plan"] == 10_500
-
-
-async def test_a_pack_is_given_once_and_refunded_by_share(till: Till) -> None:
-    order = till.buy(SMALL_PACK).order
-    told = till.told()
-    await till.apply(*told, *told)
-    assert await till.credits() == {"free": FREE, "top_up": 1_000}
-    refund_order(till.books, order.id, 150)
-    await till.settle()
-    assert (await till.credits())["top_up"] == 750
-    refund_order(till.books, order.id)
-    await till.settle()
-    assert await till.credits() == {"free": FREE}
-    assert await till.letters() == {"topup", "refund"}
-
-
-async def test_a_pack_that_was_refunded_before_it_was_told_gives_nothing(till: Till) -> None:
-    order = till.buy(SMALL_PACK).order
-    (created,) = till.told()
-    refund_order(till.books, order.id)
-    (refunded,) = till.told()
-    await till.apply(refunded, created)
-    assert await till.credits() == {"free": FREE}
-    assert await till.letters() == {"topup", "refund"}
-
-
 async def test_of_two_subscriptions_the_higher_counts_and_both_give_credits(till: Till) -> None:
-    bought(till, STARTER)
-    studio = bought(till, STUDIO)
+    till.subscribe(STARTER)
+    studio = till.subscribe(STUDIO)
     await till.settle()
     assert (await till.tier(), (await till.credits())["plan"]) == ("studio", 35_000)
     expire_now(till.books, studio)
@@ -263,7 +203,7 @@ async def test_a_contract_is_not_touched_by_subscriptions(till: Till) -> None:
     contract = "INSERT INTO ops.entitlements (user_id, tier) VALUES (:user, 'enterprise')"
     async with till.admin.begin() as session:
         await session.execute(text(contract), {"user": till.user_id})
-    bought(till)
+    till.subscribe(PRO)
     await till.settle()
     assert (await till.tier(), (await till.credits())["plan"]) == ("enterprise", 15_000)
 
@@ -271,7 +211,7 @@ async def test_a_contract_is_not_touched_by_subscriptions(till: Till) -> None:
 async def test_the_months_that_free_users_get_pause_while_a_plan_runs(till: Till) -> None:
     next_free = "SELECT next_free_at FROM credits.accounts WHERE user_id = :user"
     assert await till.rows(next_free) == [(at("2027-02-28 10:00"),)]
-    bought(till)
+    till.subscribe(PRO)
     await till.settle()
     assert await till.rows(next_free) == [(None,)]
 
@@ -280,7 +220,7 @@ async def test_what_was_ended_on_half_of_the_facts_comes_back_with_the_other_hal
     till: Till,
 ) -> None:
     """The month of a year begins, then a pause before it is told, then that it was taken back."""
-    subscription = bought(till, 1012)
+    subscription = till.subscribe(1012)
     await till.settle()
     till.pass_time(days=20)
     pause(till.books, subscription)
@@ -298,7 +238,7 @@ async def test_what_was_ended_on_half_of_the_facts_comes_back_with_the_other_hal
 
 
 async def test_the_ledger_adds_up_after_all_of_it(till: Till) -> None:
-    subscription = bought(till)
+    subscription = till.subscribe(PRO)
     await till.settle()
     await till.spend(900_000)
     refund_invoice(till.books, next(iter(till.books.invoices)), 1_000)

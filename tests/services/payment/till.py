@@ -16,8 +16,9 @@ from libs.kernel.ids import new_id
 from libs.testkit.lemon_squeezy.books import Books, Event, new_books, take_events
 from libs.testkit.lemon_squeezy.checkouts import Purchase, purchase
 from libs.testkit.lemon_squeezy.clock import advance
+from services.payment.desk import Desk
 from services.payment.inbox import read_event, receive
-from services.payment.inbox_worker import InboxWorker, apply_pending
+from services.payment.inbox_worker import apply_pending
 from services.payment.offers import Shelf
 from services.payment.service.standing import settle_user
 from tests.services.payment.lives import at
@@ -44,8 +45,8 @@ class Till:
         return self.now or self.books.now
 
     @property
-    def worker(self) -> InboxWorker:
-        return InboxWorker(self.billing, SHELF, self.clock)
+    def desk(self) -> Desk:
+        return Desk(self.billing, SHELF, self.clock)
 
     async def sign_up(self) -> None:
         async with transaction(self.user, self.user_id) as session:
@@ -56,7 +57,7 @@ class Till:
         custom = {"user_id": str(self.user_id)}
         return purchase(self.books, variant, email="ada@example.com", custom=custom, **options)
 
-    async def spend(self, millicredits: int) -> None:
+    async def spend(self, millicredits: int, *, expires_at: datetime | None = None) -> None:
         """A job holds credits; nobody settles it."""
         async with transaction(self.generation, self.user_id) as session:
             await hold_credits(
@@ -64,6 +65,7 @@ class Till:
                 user_id=self.user_id,
                 hold_id=new_id(),
                 amount=millicredits,
+                expires_at=expires_at,
                 now=self.clock(),
             )
 
@@ -72,6 +74,12 @@ class Till:
         self.now = moment
         async with self.billing.begin() as session:
             await settle_user(session, self.user_id, moment)
+
+    def subscribe(self, variant: int, *, skip_trial: bool = True) -> int:
+        """The provider's id of a new subscription."""
+        made = self.buy(variant, skip_trial=skip_trial).subscription
+        assert made is not None
+        return made.id
 
     def told(self) -> list[Event]:
         """What the provider has told since the last time."""
@@ -91,7 +99,7 @@ class Till:
         """Keep webhooks one after the other and apply each before the next comes."""
         for event in events:
             await self.receive([event.body])
-            await apply_pending(self.worker)
+            await apply_pending(self.desk)
 
     async def settle(self) -> None:
         """All that the provider has told so far arrives in order."""
