@@ -2,9 +2,10 @@
 
 One run alternates pgbench's simple update and the ledger's hold and capture, each a transaction of
 its own under forced row security, driven by pgbench alike (prepared statements, 8 and 32 clients,
-fsync on). Rates are the best of the rounds on each side. `many_ratio` and `hot_ratio` are transactions a second over pgbench's, the worse of both
-numbers of clients; `hot_p99_ms` is the 99th percentile of hold and capture together of one user;
-`audit_seconds` is the audit over a million postings.
+fsync on); rates are the best of the rounds on each side. `many_ratio` and `hot_ratio` are
+transactions a second over pgbench's, the worse of both numbers of clients; `hot_p99_ms` is the 99th
+percentile of hold and capture together of one user; `audit_seconds` is the audit over a million
+postings.
 """
 
 import argparse
