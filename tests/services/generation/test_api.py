@@ -9,7 +9,7 @@ from uuid import UUID
 import httpx
 import pytest
 from redis.asyncio import Redis
-from sqlalchemy import text
+from sqlalchemy import Engine, event, text
 
 from libs.credits.audit import ledger_check
 from libs.db.engine import Sessions
@@ -49,6 +49,22 @@ async def test_job_hold_and_messages_commit_together(ada: Caller, sessions: Sess
     assert await count(sessions, "credits.holds") == 1
     assert await count(sessions, "ops.outbox") == 2
     assert (await ada.get(answer.headers["location"])).json() == job
+
+
+async def test_a_hold_costs_job_creation_one_round_trip(ada: Caller) -> None:
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        assert (await ada.post(PATH, REQUEST)).status_code == 202
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    holds = [statement for statement in statements if "credits." in statement]
+    assert len(holds) == 1 and "credits.hold_credits" in holds[0]
+    assert any("generation.jobs" in statement for statement in statements)
 
 
 async def test_a_seed_is_chosen_and_recorded(ada: Caller) -> None:
