@@ -10,9 +10,10 @@ from libs.db.transaction import check_database
 from libs.kernel.clock import Clock, utc_now
 from libs.kernel.settings import load
 from libs.web.server import serve
-from services.payment.offers import Shelf
-from services.payment.routes import credits, plans, webhooks
+from services.payment.lemon_squeezy.client import LemonSqueezy
+from services.payment.routes import credits, plans, purchases, subscriptions, webhooks
 from services.payment.settings import PaymentSettings
+from services.user.client.accounts import Accounts
 
 
 def build_app(settings: PaymentSettings, *, clock: Clock = utc_now) -> FastAPI:
@@ -23,15 +24,23 @@ def build_app(settings: PaymentSettings, *, clock: Clock = utc_now) -> FastAPI:
     app = build_tenant_application(
         "payment",
         settings,
-        description="Plans, and what is done with credits.",
-        routers=[plans.router, credits.router, webhooks.router],
+        description="Plans, payments, and what is done with credits.",
+        routers=[
+            plans.router,
+            purchases.router,
+            subscriptions.router,
+            credits.router,
+            webhooks.router,
+        ],
         checks={"billing database": partial(check_database, billing_sessions)},
         on_stop=[engine.dispose],
     )
     app.add_middleware(webhooks.CountRefusedWebhooks)
     app.state.clock = clock
     app.state.billing_sessions = billing_sessions
-    app.state.shelf = Shelf(settings.lemon_squeezy_variants)
+    app.state.shelf = settings.shelf
+    app.state.accounts = Accounts(settings.user_service_url, app.state.http)
+    app.state.lemon_squeezy = LemonSqueezy(app.state.http, settings)
     return app
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 BALANCE = text("SELECT available, held FROM credits.balances WHERE user_id = :user_id")
 OPEN_GRANTS = text(
     """
-    SELECT id, kind, amount, remaining, expires_at, created_at FROM credits.open_grants
+    SELECT id, key, kind, amount, remaining, expires_at, created_at FROM credits.open_grants
     WHERE user_id = :user_id AND remaining > 0 AND (expires_at IS NULL OR expires_at > now())
     ORDER BY expires_at NULLS LAST, created_at, id
     """

@@ -1,13 +1,16 @@
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
 
+from libs.testkit.lemon_squeezy.client import DoubleClient
 from libs.testkit.postgres import Database
 from libs.testkit.tokens import TokenIssuer
 from services.payment.app import build_app
 from tests.services.callers import Caller, new_caller
 from tests.services.payment.shop import payment_settings
+from tests.services.payment.storefront import Storefront, open_storefront
 
 
 @pytest.fixture
@@ -36,3 +39,12 @@ def ada(api: httpx.AsyncClient, issuer: TokenIssuer) -> Caller:
 def eve(api: httpx.AsyncClient, issuer: TokenIssuer) -> Caller:
     """Somebody else."""
     return new_caller(api, issuer)
+
+
+@pytest.fixture
+async def shop(
+    database: Database, lemon_squeezy: DoubleClient, tmp_path: Path
+) -> AsyncIterator[Storefront]:
+    """The payment service beside the user service and the provider's double."""
+    async with open_storefront(database, lemon_squeezy, tmp_path) as storefront:
+        yield storefront
