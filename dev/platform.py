@@ -13,6 +13,8 @@ from dev.run_triton import EXIT_SECONDS
 from dev.settings import (
     Setup,
     double_settings,
+    mail_settings,
+    provider_settings,
     service_settings,
     settings_of,
     shared_settings,
@@ -108,9 +110,11 @@ def front_programs(setup: Setup) -> Sequence[Program]:
 def background_programs(setup: Setup) -> Sequence[Program]:
     """What reads the tables from its first moment."""
     key = {"EASEL_TRITON_CONTROL_KEY": setup.secrets["triton_control_key"]}
+    money = {**provider_settings(setup), **mail_settings(setup)}
     return (
         background(setup, "worker", "services.generation.worker", key, WORKER_STOP_SECONDS),
         background(setup, "relay", "services.generation.relay", {}),
+        background(setup, "billing", "services.payment.worker", money),
     )
 
 

@@ -79,12 +79,14 @@ def print_welcome(setup: Setup, seconds: float) -> None:
         print(f"  {known.display_name:<{WIDTH}} {known.email}  {setup.secrets[known.secret]}")
     print_pages(setup)
     read_token = "python3 -c 'import json,sys; print(json.load(sys.stdin)[\"access_token\"])'"
+    post = "-H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json'"
     print(f"""
-A picture:
+Log in, then a picture, and a plan (pay on the page that is answered, with its test card):
   TOKEN=$(curl -s {url}/api/v1/auth/login -H 'Content-Type: application/json' \\
     -d '{{"email": "{demo.email}", "password": "{password}"}}' | {read_token})
-  curl -s {url}/api/v1/generations -H "Authorization: Bearer $TOKEN" \\
-    -H 'Content-Type: application/json' \\
+  curl -s {url}/api/v1/generations {post} \\
     -d '{{"model": "demo", "prompt": "a red apple", "width": 64, "height": 64, "steps": 20}}'
-or, with progress and the file:  ./easel demo --prompt "a red apple"
+  curl -s {url}/api/v1/payments/checkout {post} \\
+    -d '{{"plan": "starter", "interval": "month"}}'
+or a picture with progress and the file:  ./easel demo --prompt "a red apple"
 """)

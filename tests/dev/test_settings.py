@@ -17,7 +17,7 @@ from services.gallery.settings import GallerySettings
 from services.generation.settings import GenerationSettings, RelaySettings, WorkerSettings
 from services.model.settings import ModelSettings
 from services.payment.offers import Shelf, all_offers
-from services.payment.settings import PaymentSettings
+from services.payment.settings import BillingSettings, PaymentSettings
 from services.user.settings import UserSettings
 
 SETTINGS: Mapping[str, type[Settings]] = {
@@ -28,6 +28,7 @@ SETTINGS: Mapping[str, type[Settings]] = {
     "model": ModelSettings,
     "worker": WorkerSettings,
     "relay": RelaySettings,
+    "billing": BillingSettings,
 }
 
 

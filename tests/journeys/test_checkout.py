@@ -1,0 +1,109 @@
+"""From a checkout page to the plan, the credits and the e-mail, over HTTP, as a customer goes."""
+
+import httpx
+import pytest
+
+from tests.journeys.billing import (
+    SECONDS,
+    Shop,
+    credits_by_kind,
+    current,
+    subscribe,
+    wait_for_plan,
+)
+from tests.running_platform import Platform, User, wait_until
+
+
+@pytest.fixture
+def shop(platform: Platform) -> Shop:
+    return Shop(platform)
+
+
+def test_a_checkout_ends_with_the_plan_the_credits_and_the_email(
+    platform: Platform, shop: Shop, user: User
+) -> None:
+    assert (current(user)["plan"], credits_by_kind(user)) == ("free", {"free": 500})
+    url = shop.open_checkout(user, plan="starter", interval="month", return_url=platform.url)
+    page = shop.http.get(url).text
+    assert "7 days free, then $25.00 every month." in page
+    assert user.email in page
+
+    paid = shop.pay(url)
+    assert (paid.status_code, paid.headers["Location"]) == (303, platform.url)
+    trial = wait_for_plan(user, "starter", "on_trial")
+    assert trial["trial_ends_at"] == trial["renews_at"]
+    assert credits_by_kind(user) == {"free": 500, "trial": 1_250}
+    assert user.get("/api/v1/users/me/entitlements")["tier"] == "starter"
+
+    shop.press("renew", shop.subscription_of(user))
+    active = wait_for_plan(user, "starter", "active")
+    assert active["renews_at"] > trial["renews_at"]
+    wait_until(lambda: credits_by_kind(user) == {"free": 500, "plan": 5_000}, SECONDS)
+    receipt = shop.wait_for_email(user, "Receipt: 25.00 USD for your Easel plan")
+    assert receipt["sender"] == "Easel <mail@easel.example>"
+    (invoice, *_) = user.get("/api/v1/payments/invoices")["items"]
+    assert (invoice["status"], invoice["total_cents"]) == ("paid", 2_500)
+    assert httpx.get(invoice["invoice_url"]).status_code == 200
+
+
+def test_a_pack_is_credited_once_however_often_it_is_told(shop: Shop, user: User) -> None:
+    shop.pay(shop.open_checkout(user, pack="small"))
+    wait_until(lambda: credits_by_kind(user) == {"free": 500, "top_up": 1_000}, SECONDS)
+    shop.wait_for_email(user, "1,000 credits for 6.00 USD")
+    (told,) = [
+        delivery
+        for delivery in shop.deliveries()
+        if delivery["event"] == "order_created" and user.email in delivery["body"]
+    ]
+    assert [shop.send_again(told) for _ in range(3)] == [200, 200, 200]
+    (order,) = user.get("/api/v1/payments/orders")["items"]
+    assert (order["pack"], order["total_cents"], order["status"]) == ("small", 600, "paid")
+    assert credits_by_kind(user) == {"free": 500, "top_up": 1_000}
+    assert len(shop.emails(user)) == 1
+    assert current(user)["plan"] == "free"
+
+
+def test_an_upgrade_does_what_its_preview_says(shop: Shop, user: User) -> None:
+    subscribe(shop, user)
+    wanted = {"plan": "pro", "interval": "month"}
+    preview = user.http.post("/api/v1/subscriptions/current/change-preview", json=wanted)
+    assert preview.status_code == 200, preview.text
+    told = preview.json()
+    assert told["takes_effect"] == "now"
+    assert (told["lost_credits"], told["granted_credits"]) == ("5000", "15000")
+    assert told["kept_credits"] == "500"
+
+    changed = user.http.post("/api/v1/subscriptions/current/change", json=wanted)
+    assert changed.status_code == 200, changed.text
+    wait_for_plan(user, "pro", "active")
+    wait_until(lambda: credits_by_kind(user) == {"free": 500, "plan": 15_000}, SECONDS)
+    (newest, *_) = user.get("/api/v1/payments/invoices")["items"]
+    assert abs(newest["total_cents"] - told["estimated_proration_cents"]) <= 10
+    cents = newest["total_cents"]
+    shop.wait_for_email(user, f"Receipt: {cents / 100:.2f} USD for your Easel plan")
+
+
+def test_a_cancelled_plan_stays_until_its_end_and_can_be_taken_back(shop: Shop, user: User) -> None:
+    paid = subscribe(shop, user)
+    answer = user.http.post("/api/v1/subscriptions/current/cancel")
+    assert answer.status_code == 200, answer.text
+    cancelled = wait_for_plan(user, "starter", "cancelled")
+    assert cancelled["ends_at"] == paid["renews_at"]
+    assert credits_by_kind(user)["plan"] == 5_000
+    wait_until(lambda: any("cancelled" in m["subject"] for m in shop.emails(user)), SECONDS)
+
+    answer = user.http.post("/api/v1/subscriptions/current/resume")
+    assert answer.status_code == 200, answer.text
+    resumed = wait_for_plan(user, "starter", "active")
+    assert (resumed["ends_at"], resumed["renews_at"]) == (None, paid["renews_at"])
+
+
+def test_only_the_provider_is_believed(shop: Shop, user: User) -> None:
+    shop.pay(shop.open_checkout(user, pack="small"))
+    wait_until(lambda: "top_up" in credits_by_kind(user), SECONDS)
+    body = shop.deliveries()[-1]["body"].encode()
+    for headers in ({}, {"X-Signature": ""}, {"X-Signature": "0" * 64}):
+        answer = shop.tell(body.replace(b'"id"', b'"id" '), headers)
+        assert answer.status_code == 401, answer.text
+    assert shop.tell(b"x" * 3_000_000, {"X-Signature": "0" * 64}).status_code == 413
+    assert credits_by_kind(user)["top_up"] == 1_000
