@@ -167,7 +167,11 @@ END $$;
 
 -- Release what nobody settled in time; answers how many holds.
 CREATE FUNCTION credits.release_expired_holds(p_user uuid, p_now timestamptz)
-RETURNS bigint LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT count(*) FILTER (WHERE credits.settle_hold(p_user, id, 0, p_now) = 'settled')
-    FROM credits.holds WHERE user_id = p_user AND expires_at <= coalesce(p_now, now())
-$$;
+RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM credits.lock_pockets(p_user);
+    RETURN (
+        SELECT count(*) FILTER (WHERE credits.settle_hold(p_user, id, 0, p_now) = 'settled')
+        FROM credits.holds WHERE user_id = p_user AND expires_at <= coalesce(p_now, now())
+    );
+END $$;
