@@ -99,6 +99,11 @@ def current(user: User) -> Any:
     return user.get("/api/v1/subscriptions/current")
 
 
+def invoices(user: User) -> list[Any]:
+    """The charges of the user's subscriptions, newest first."""
+    return list(user.get("/api/v1/payments/invoices")["items"])
+
+
 def wait_for_plan(user: User, plan: str, status: str) -> Any:
     """The subscription once it has that plan and status."""
 
