@@ -12,7 +12,7 @@ import pytest
 
 from dev import processes
 from dev.parts.triton import SHARED_MEMORY, find_stubs, shm_prefix_of
-from libs.credits.audit import OUT_OF_BALANCE
+from libs.credits.audit import CHECK
 from tests.running_platform import REQUEST, Platform, User, wait_until
 
 LONG = {"steps": 100, "num_images": 4}
@@ -50,7 +50,7 @@ async def assert_charged_once(platform: Platform, user: User, job: Any) -> None:
     assert [m["kind"] for m in of_job].count("hold") == 1
     assert [m["kind"] for m in of_job].count("capture") == 1
     assert user.get("/api/v1/credits/balance")["held_millicredits"] == 0
-    assert await fetch(platform, OUT_OF_BALANCE.text) == []
+    assert await fetch(platform, CHECK.text) == []
 
 
 async def test_a_killed_workers_job_is_finished_by_another_and_charged_once(
