@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.architecture.source_tree import ROOMS, ROOT, files_below
 
-TOPS = (*ROOMS, "3rdparty", "build-support", "docs", "tools", ".ci", ".github")
+TOPS = (*ROOMS, "3rdparty", "build-support", "deploy", "docs", "tools", ".ci", ".github")
 TOP_FILES = ("BUILD", "easel", "*.md", "*.toml", "*.yaml")
 # Spelled in pieces, so that this file does not name them.
 HOSTS = [
