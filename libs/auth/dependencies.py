@@ -12,7 +12,7 @@ from libs.auth.principals import Principal
 from libs.auth.tokens import InvalidToken
 from libs.db.engine import Sessions
 from libs.db.transaction import transaction
-from libs.kernel.problems import Unauthorized
+from libs.kernel.problems import Forbidden, Unauthorized
 from libs.telemetry.logs import get_logger
 
 log = get_logger(__name__)
@@ -35,6 +35,16 @@ async def require_principal(
 
 
 CurrentPrincipal = Annotated[Principal, Depends(require_principal)]
+
+
+async def require_admin(principal: CurrentPrincipal) -> Principal:
+    """The verified caller, who is an administrator. Raises Unauthorized (401), Forbidden (403)."""
+    if principal.role != "admin":
+        raise Forbidden("This is for administrators")
+    return principal
+
+
+CurrentAdmin = Annotated[Principal, Depends(require_admin)]
 
 
 async def tenant_session(

@@ -21,16 +21,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.kernel.problems import Problem
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
+
+def key_header() -> Any:
+    """The header's declaration; each use needs its own, since the framework writes into it."""
+    return Header(
         alias="Idempotency-Key",
         min_length=1,
         max_length=255,
         pattern=r"^[\x21-\x7e]+$",
         description="Any unique text, for example a UUID; keeps a retry from acting twice",
-    ),
-]
+    )
+
+
+IdempotencyKey = Annotated[str | None, key_header()]
+RequiredIdempotencyKey = Annotated[str, key_header()]
 LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:lock, 0))")
 FIND = text(
     "SELECT request_hash, status, headers, body FROM ops.idempotency_keys"

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.audit.log import record
 from libs.kernel.ids import new_id
-from libs.kernel.problems import BadRequest, ValidationFailed
+from libs.kernel.problems import BadRequest
 from services.payment.inbox_problems import (
     InboxEntryNotFound,
     InboxEntryNotStuck,
@@ -23,6 +23,7 @@ from services.payment.inbox_problems import (
 )
 from services.payment.lemon_squeezy.resources import WebhookEvent
 from services.payment.models import InboxEntry
+from services.payment.problems import UserNotFound
 from services.payment.repository import inbox, owners
 
 Outcome = Literal["stored", "known"]
@@ -74,12 +75,11 @@ async def assign_user(
 ) -> InboxEntry:
     """Say whose a stuck entry is, and apply it again, soon.
 
-    Raises InboxEntryNotFound, InboxEntryNotStuck, ValidationFailed.
+    Raises InboxEntryNotFound, InboxEntryNotStuck, UserNotFound.
     """
     entry = await require_stuck(session, entry_id)
     if not await owners.has_account(session, user_id):
-        errors = [{"field": "body.user_id", "message": "there is no such user"}]
-        raise ValidationFailed("body.user_id: there is no such user", errors=errors)
+        raise UserNotFound()
     entry.user_id = user_id
     release(entry, now)
     await record(

@@ -27,6 +27,10 @@ class NotCancelled(Conflict):
     slug, title = "not-cancelled", "Your subscription is not cancelled"
 
 
+class UserNotFound(NotFound):
+    slug, title = "user-not-found", "There is no such user"
+
+
 class PlanUnchanged(Conflict):
     slug, title = "plan-unchanged", "This is your plan already"
 

@@ -60,9 +60,16 @@ class Storefront:
     async def customer(self, name: str) -> Caller:
         """Somebody who signs up: `name@example.com`."""
         body = {"email": f"{name}@example.com", "password": PASSWORD, "display_name": name}
-        registered = (await self.users.post("/api/v1/auth/register", json=body)).json()
-        headers = {"Authorization": f"Bearer {registered['access_token']}"}
-        return Caller(self.api, headers, UUID(registered["user"]["id"]))
+        await self.users.post("/api/v1/auth/register", json=body)
+        return await self.log_in(name)
+
+    async def log_in(self, name: str) -> Caller:
+        """A customer with a fresh token."""
+        body = {"email": f"{name}@example.com", "password": PASSWORD}
+        tokens = (await self.users.post("/api/v1/auth/login", json=body)).json()
+        headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+        account = (await self.users.get("/api/v1/users/me", headers=headers)).json()
+        return Caller(self.api, headers, UUID(account["id"]))
 
     async def tell(self) -> None:
         """Hand over what the provider has to tell, and apply it."""
