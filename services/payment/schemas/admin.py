@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -15,12 +16,14 @@ from pydantic import (
 from pydantic.config import JsonDict
 
 from libs.credits.amounts import MAX_MILLICREDITS, CreditAmount, to_millicredits
-from libs.web.text_fields import PlainText
+from libs.web.text_fields import refuse_control_characters
 from services.payment.models import InboxState
 
 GrantedKind = Literal["admin", "promotion"]
 Reason = Annotated[
-    PlainText, StringConstraints(strip_whitespace=True, min_length=3, max_length=500)
+    str,
+    StringConstraints(strip_whitespace=True, min_length=3, max_length=500),
+    AfterValidator(refuse_control_characters),
 ]
 EXAMPLE: JsonDict = {
     "user_id": "019a2b3c-4d5e-7f80-90a1-b2c3d4e5f607",
