@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 
 from dev import ports
+from dev.account import OPERATOR
+from dev.local_secrets import load_or_make
 from dev.settings import WEBHOOK_PATH
 from tests.running_platform import Platform, User, wait_until
 
@@ -73,6 +75,19 @@ class Shop:
         (sent,) = [found for found in self.deliveries() if found["id"] == again["id"]]
         return int(sent["attempts"][-1]["status"])
 
+    def hold_webhooks(self) -> None:
+        """Nothing is sent until it is released or lost."""
+        path = self.address("lemon_squeezy") + "/_double/outbox"
+        assert self.http.put(path, json={"hold": True}).status_code == 200
+
+    def lose_held_webhooks(self) -> None:
+        """What is held is never sent; what comes after it is."""
+        held = [found["id"] for found in self.deliveries() if found["state"] == "held"]
+        assert held
+        base = self.address("lemon_squeezy") + "/_double/"
+        assert self.http.post(base + "deliveries/drop", json={"ids": held}).status_code == 200
+        assert self.http.put(base + "outbox", json={"hold": False}).status_code == 200
+
     def subscription_of(self, user: User) -> str:
         """The provider's number of the user's subscription: the one of its last webhook."""
         bodies = [d["body"] for d in self.deliveries() if d["event"] == "subscription_created"]
@@ -93,6 +108,17 @@ class Shop:
     def tell(self, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
         """Call the webhook as anybody may."""
         return self.http.post(self.platform.url + WEBHOOK_PATH, content=body, headers=headers)
+
+
+def log_in_operator(platform: Platform) -> User:
+    """The operator whom `./easel up` has made."""
+    password = load_or_make(platform.state.secrets)[OPERATOR.secret]
+    credentials = {"email": OPERATOR.email, "password": password}
+    answer = httpx.post(f"{platform.url}/api/v1/auth/login", json=credentials)
+    assert answer.status_code == 200, answer.text
+    headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+    client = httpx.Client(base_url=platform.url, headers=headers, timeout=30)
+    return User(client, OPERATOR.email, password)
 
 
 def current(user: User) -> Any:

@@ -9,6 +9,7 @@ from tests.journeys.billing import (
     credits_by_kind,
     current,
     invoices,
+    log_in_operator,
     subscribe,
     wait_for_plan,
 )
@@ -113,3 +114,52 @@ def test_only_the_provider_is_believed(shop: Shop, user: User) -> None:
         assert answer.status_code == 401, answer.text
     assert shop.tell(b"x" * 3_000_000, {"X-Signature": "0" * 64}).status_code == 413
     assert credits_by_kind(user)["top_up"] == 1_000
+
+
+def test_an_operator_finds_nothing_wrong_with_the_ledger(
+    platform: Platform, shop: Shop, user: User
+) -> None:
+    subscribe(shop, user)
+    user.wait(user.create(steps=4))
+    operator = log_in_operator(platform)
+    assert operator.get("/api/v1/admin/ledger/check") == {"findings": []}
+    assert operator.get("/api/v1/admin/payments/webhooks")["items"] == []
+    applied = operator.get("/api/v1/admin/payments/webhooks?state=applied")["items"]
+    assert "subscription_created" in {entry["event_name"] for entry in applied}
+    compared = operator.http.post("/api/v1/admin/payments/reconciliation")
+    assert compared.status_code == 200, compared.text
+    assert (compared.json()["compared"] > 0, compared.json()["repaired"]) == (True, 0)
+
+
+def test_a_lost_webhook_is_found_by_the_reconciliation(
+    platform: Platform, shop: Shop, user: User
+) -> None:
+    subscribe(shop, user)
+    shop.hold_webhooks()
+    shop.press("cancel", shop.subscription_of(user))
+    shop.lose_held_webhooks()
+    assert current(user)["subscription"]["status"] == "active"
+    compared = log_in_operator(platform).http.post("/api/v1/admin/payments/reconciliation")
+    assert compared.json()["repaired"] == 1, compared.text
+    wait_for_plan(user, "starter", "cancelled")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/v1/admin/ledger/check"),
+        ("GET", "/api/v1/admin/payments/webhooks"),
+        ("POST", "/api/v1/admin/payments/reconciliation"),
+        ("POST", "/api/v1/admin/credits/grants"),
+    ],
+)
+def test_what_operators_do_is_for_operators(
+    platform: Platform, user: User, method: str, path: str
+) -> None:
+    assert user.http.request(method, path).status_code == 403
+    assert httpx.request(method, platform.url + path).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/internal/users", "/internal", "/metrics", "/readyz", "/docs"])
+def test_what_is_for_us_alone_is_not_behind_the_gateway(platform: Platform, path: str) -> None:
+    assert httpx.get(platform.url + path).status_code == 404
