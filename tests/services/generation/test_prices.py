@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from libs.credits.caps import set_cap
 from libs.credits.pricing import Work, load_price_book, quote
 from libs.db.engine import Sessions
+from libs.db.transaction import transaction
 from services.generation.price_breakdown import explain_price
 from tests.services.callers import Caller, named_fields, problem_of
 
@@ -46,6 +48,18 @@ async def test_a_price_within_the_maximum_is_accepted(
 ) -> None:
     answer = await ada.post(PATH, {**REQUEST, "max_credits": maximum})
     assert (answer.status_code, answer.json()["quoted_millicredits"]) == (202, 3_000)
+    assert await jobs_and_holds(sessions) == (1, 1)
+
+
+async def test_a_cap_of_the_day_refuses_with_its_numbers(ada: Caller, sessions: SessionsOf) -> None:
+    async with transaction(sessions("payment"), ada.id) as session:
+        await set_cap(session, user_id=ada.id, key_id=None, period="day", millicredits=5_000)
+    assert (await ada.post(PATH, REQUEST)).status_code == 202
+    refused = await ada.post(PATH, REQUEST)
+    assert problem_of(refused) == (402, "spend-cap-reached")
+    numbers = ("needed_millicredits", "spent_millicredits", "cap_millicredits", "period", "of_key")
+    told = refused.json()
+    assert [told[name] for name in numbers] == [3_000, 3_000, 5_000, "day", False]
     assert await jobs_and_holds(sessions) == (1, 1)
 
 

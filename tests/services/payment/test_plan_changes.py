@@ -244,3 +244,24 @@ async def test_changes_at_once_end_in_one_plan_and_one_grant(shop: Storefront, a
     assert (await shop.credits(ada))["plan"] == 15_000
     async with shop.app.state.billing_sessions() as session:
         assert await ledger_check(session) == []
+
+
+async def test_an_upgrade_whose_charge_fails_gives_nothing_until_it_is_paid(
+    shop: Storefront, ada: Caller
+) -> None:
+    await shop.subscribe(ada, "starter")
+    (subscription,) = await shop.provider.find("subscriptions")
+    await shop.provider.fail_next(subscription["id"], 1)
+    changed = (await ada.post(CHANGE, plan("pro"))).json()
+    assert changed["plan"] == "starter"  # for the days of grace
+    assert changed["subscription"]["status"] == "past_due"
+    assert (changed["subscription"]["plan"], changed["subscription"]["plan_now"]) == (
+        "pro",
+        "starter",
+    )
+    await shop.tell()
+    assert (await shop.credits(ada))["plan"] == 5_000
+    await shop.provider.act(subscription["id"], "recover")
+    await shop.tell()
+    assert (await shop.current(ada))["plan"] == "pro"
+    assert (await shop.credits(ada))["plan"] == 15_000
