@@ -34,6 +34,7 @@ from tests.services.payment.told_lives import (
     shrinks,
     tries_and_cancels,
 )
+from tests.services.payment.visible_state import visible_state
 
 SessionsOf = Callable[[str], Sessions]
 Life = Callable[[Till], None]
@@ -51,27 +52,14 @@ SHORT = [
     is_paid_and_ends,
 ]
 LONG = [lives_long, changes_and_pauses]
-SHOWN = {
-    "billing.subscriptions": "status, tier, entitled_tier, interval, variant_id, trial_ends_at,"
-    " renews_at, ends_at, past_due_since, due_at, card_last_four, provider_updated_at",
-    "billing.invoices": "billing_reason, status, total_cents, refunded_cents, created_at",
-    "billing.orders": "pack, status, total_cents, refunded_cents, created_at",
-    "credits.open_grants": "kind, remaining, expires_at",
-    "ops.emails": "split_part(key, ':', 1), recipient, subject",
-}
-
-QUERY = "SELECT {0} FROM {1} WHERE user_id = :user ORDER BY {0}"
 
 
 async def state_of(till: Till) -> dict[str, Any]:
-    """All that a customer, or an auditor, can see; without ids."""
+    """What is seen after the timers have struck."""
     await rounds.settle_due_users(till.desk)
     await rounds.end_expired_credits(till.desk)
     await rounds.grant_free_months(till.desk)
-    shown = {
-        table: await till.rows(QUERY.format(columns, table)) for table, columns in SHOWN.items()
-    }
-    return {"tier": await till.tier(), **shown}
+    return await visible_state(till)
 
 
 STORES = count()

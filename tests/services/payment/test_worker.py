@@ -28,6 +28,8 @@ PROGRAM = (sys.executable, "-m", "services.payment.worker")
 
 def settings_of(database: Database, port: int) -> dict[str, str]:
     return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]),
         "EASEL_DATABASE_URL": database.url("billing"),
         "EASEL_METRICS_PORT": str(port),
         "EASEL_PUBLIC_URL": "https://easel.example",
@@ -65,9 +67,8 @@ async def get(url: str) -> httpx.Response | None:
 async def running_worker(database: Database) -> AsyncIterator[tuple[Process, str]]:
     """The process and the address of its metrics; killed at the end if it still runs."""
     port = free_port()
-    environment = {**os.environ, **settings_of(database, port)}
     process = await asyncio.create_subprocess_exec(
-        *PROGRAM, cwd=ROOT, env=environment, stderr=asyncio.subprocess.DEVNULL
+        *PROGRAM, env=settings_of(database, port), stderr=asyncio.subprocess.DEVNULL
     )
     url = f"http://127.0.0.1:{port}"
 
@@ -126,10 +127,10 @@ async def test_it_applies_at_once_survives_an_outage_and_ends_within_two_seconds
 
 
 async def test_a_setting_that_is_missing_stops_it_by_its_name(database: Database) -> None:
-    environment = {**settings_of(database, free_port()), "PATH": os.environ["PATH"]}
+    environment = settings_of(database, free_port())
     del environment["EASEL_LEMON_SQUEEZY_VARIANTS"]
     process = await asyncio.create_subprocess_exec(
-        *PROGRAM, cwd=ROOT, env=environment, stderr=asyncio.subprocess.PIPE
+        *PROGRAM, env=environment, stderr=asyncio.subprocess.PIPE
     )
     _, said = await process.communicate()
     assert process.returncode == 78

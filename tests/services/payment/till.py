@@ -57,13 +57,19 @@ class Till:
         custom = {"user_id": str(self.user_id)}
         return purchase(self.books, variant, email="ada@example.com", custom=custom, **options)
 
-    async def spend(self, millicredits: int, *, expires_at: datetime | None = None) -> None:
+    async def spend(
+        self,
+        millicredits: int,
+        *,
+        hold_id: UUID | None = None,
+        expires_at: datetime | None = None,
+    ) -> None:
         """A job holds credits; nobody settles it."""
         async with transaction(self.generation, self.user_id) as session:
             await hold_credits(
                 session,
                 user_id=self.user_id,
-                hold_id=new_id(),
+                hold_id=hold_id or new_id(),
                 amount=millicredits,
                 expires_at=expires_at,
                 now=self.clock(),
@@ -110,6 +116,11 @@ class Till:
         bound = {"user": self.user_id, **values} if ":user" in query else values
         async with self.admin() as session:
             return [tuple(row) for row in await session.execute(text(query), bound)]
+
+    async def write(self, statement: str, **values: Any) -> None:
+        """Change any rows, with `:user`, as nobody else may."""
+        async with self.admin.begin() as session:
+            await session.execute(text(statement), {"user": self.user_id, **values})
 
     async def tier(self) -> str:
         found = await self.rows("SELECT tier FROM ops.entitlements WHERE user_id = :user")
