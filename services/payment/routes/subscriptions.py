@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from libs.audit.log import record
 from libs.auth.dependencies import CurrentPrincipal, TenantSession
 from libs.auth.principals import Principal
 from libs.db.transaction import transaction
@@ -111,7 +112,7 @@ async def change_plan(
             asked = state.lemon_squeezy.change_variant(
                 change.subscription, variant, charge_now=step.charge_now
             )
-            answer = await observe(state, principal, asked)
+            answer = await observe(state, principal, asked, "subscription.changed")
         assert answer is not None
         return answer
 
@@ -131,7 +132,8 @@ async def cancel_subscription(request: Request, principal: CurrentPrincipal) -> 
     """Renew no more. The plan and its credits stay until `ends_at`; doing it twice does nothing."""
     state = request.app.state
     provider_id = await find_current(state, principal)
-    return await observe(state, principal, state.lemon_squeezy.cancel(provider_id))
+    asked = state.lemon_squeezy.cancel(provider_id)
+    return await observe(state, principal, asked, "subscription.cancelled")
 
 
 @router.post(
@@ -145,7 +147,8 @@ async def resume_subscription(request: Request, principal: CurrentPrincipal) -> 
         current = await subscriptions.require_current(session, principal.user_id, state.clock())
         if current.status != "cancelled":
             raise NotCancelled()
-    return await observe(state, principal, state.lemon_squeezy.resume(current.provider_id))
+    asked = state.lemon_squeezy.resume(current.provider_id)
+    return await observe(state, principal, asked, "subscription.resumed")
 
 
 async def find_current(state: Any, principal: Principal) -> str:
@@ -156,13 +159,25 @@ async def find_current(state: Any, principal: Principal) -> str:
 
 
 async def observe(
-    state: Any, principal: Principal, asked: Awaitable[SubscriptionResource]
+    state: Any, principal: Principal, asked: Awaitable[SubscriptionResource], action: str
 ) -> CurrentAnswer:
-    """Ask the provider, and make what it answers hold here at once: its webhook will be no news."""
-    resource = await asked
-    async with transaction(state.billing_sessions, principal.user_id) as session:
-        now = state.clock()
-        await observe_subscription(
-            session, resource, now, user_id=principal.user_id, shelf=state.shelf
+    """Ask the provider, and make what it answers hold here at once: its webhook will be no news.
+
+    The audit log keeps that the customer asked for it.
+    """
+    resource, user_id, now = await asked, principal.user_id, state.clock()
+    async with transaction(state.billing_sessions, user_id) as session:
+        await observe_subscription(session, resource, now, user_id=user_id, shelf=state.shelf)
+        await record(
+            session,
+            actor=f"user:{user_id}",
+            action=action,
+            subject=f"subscription:{resource.id}",
+            user_id=user_id,
+            details={
+                "status": resource.attributes.status,
+                "variant": resource.attributes.variant_id,
+            },
+            now=now,
         )
-        return await subscriptions.get_current(session, principal.user_id, now)
+        return await subscriptions.get_current(session, user_id, now)

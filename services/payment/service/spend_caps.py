@@ -2,6 +2,7 @@
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from libs.audit.log import record
 from libs.auth.principals import Principal
 from libs.credits.caps import SpendCap, list_caps, set_cap
 from libs.credits.pricing import format_credits
@@ -17,13 +18,21 @@ async def get_spend_caps(session: AsyncSession, principal: Principal) -> SpendCa
 async def put_spend_cap(
     session: AsyncSession, principal: Principal, change: SpendCapChange
 ) -> SpendCapsAnswer:
-    """Set or lift one cap; all of them afterwards."""
+    """Set or lift one cap, with a line in the audit log; all of them afterwards."""
     await set_cap(
         session,
         user_id=principal.user_id,
         key_id=change.key_id,
         period=change.period,
         millicredits=change.limit_millicredits,
+    )
+    await record(
+        session,
+        actor=f"user:{principal.user_id}",
+        action="spend-cap.set",
+        subject=f"key:{change.key_id}" if change.key_id else f"user:{principal.user_id}",
+        user_id=principal.user_id,
+        details=change.model_dump(mode="json", exclude={"key_id"}),
     )
     return await get_spend_caps(session, principal)
 

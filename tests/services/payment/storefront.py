@@ -13,9 +13,11 @@ from uuid import UUID
 
 import httpx
 from fastapi import FastAPI
+from sqlalchemy import text
 
 from dev.signing_key import make_signing_key
 from libs.auth.keys import TokenVerifier
+from libs.db.engine import Sessions, build_engine, build_sessions
 from libs.testkit.lemon_squeezy.books import sign
 from libs.testkit.lemon_squeezy.client import DoubleClient
 from libs.testkit.postgres import Database
@@ -55,6 +57,7 @@ class Storefront:
     users: httpx.AsyncClient
     provider: DoubleClient
     clock: Clock
+    admin: Sessions
     told: set[int] = field(default_factory=set)
 
     async def customer(self, name: str) -> Caller:
@@ -113,6 +116,11 @@ class Storefront:
         await self.buy(customer, plan=plan, interval=interval)
         await self.advance(days=7, minutes=1)
 
+    async def rows(self, query: str, **values: Any) -> list[Any]:
+        """Any rows, as the database's administrator sees them."""
+        async with self.admin() as session:
+            return [tuple(row) for row in await session.execute(text(query), values)]
+
     async def current(self, customer: Caller) -> dict[str, Any]:
         """What the customer has now."""
         body: dict[str, Any] = (await customer.get(CURRENT)).json()
@@ -140,7 +148,7 @@ async def open_storefront(
             port=0, database_url=database.url("user"), jwks_url=JWKS_URL, signing_key_file=key
         )
     )
-    clock = Clock(await provider.now())
+    clock, admin = Clock(await provider.now()), build_engine(database.admin_url, application="test")
     app = build_app(
         payment_settings(
             database_url=database.url("payment"),
@@ -161,4 +169,5 @@ async def open_storefront(
         verifier = TokenVerifier(JWKS_URL, "easel", to_users)
         users.state.token_verifier = app.state.token_verifier = verifier
         app.state.accounts = Accounts("http://user", to_users)
-        yield Storefront(app, api, to_users, provider, clock)
+        yield Storefront(app, api, to_users, provider, clock, build_sessions(admin))
+        await admin.dispose()

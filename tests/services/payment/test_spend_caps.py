@@ -4,6 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
 from libs.credits.caps import SpendCapReached
 from tests.services.callers import Caller, named_fields, problem_of
@@ -48,6 +49,16 @@ async def test_a_cap_refuses_the_next_hold_and_is_free_again_when_lifted(
         await hold(sessions, ada, 1_000)
     await ada.put(CAPS, cap("day", None))
     await hold(sessions, ada, 1_000)
+
+
+async def test_who_set_a_cap_is_kept_in_the_audit_log(ada: Caller, sessions: SessionsOf) -> None:
+    await ada.put(CAPS, cap("day", 1_000, KEY))
+    query = text(
+        "SELECT actor, action, subject, details ->> 'limit_millicredits' FROM ops.audit_log"
+    )
+    async with sessions("admin")() as session:
+        (line,) = (await session.execute(query)).all()
+    assert tuple(line) == (f"user:{ada.id}", "spend-cap.set", f"key:{KEY}", "1000")
 
 
 @pytest.mark.parametrize(

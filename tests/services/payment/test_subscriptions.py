@@ -93,6 +93,20 @@ async def test_a_cancellation_is_taken_back(shop: Storefront, ada: Caller) -> No
     assert (await shop.current(ada))["subscription"]["status"] == "active"
 
 
+async def test_what_a_customer_asks_for_is_kept_in_the_audit_log(
+    shop: Storefront, ada: Caller
+) -> None:
+    await shop.subscribe(ada, "pro")
+    for path, wish in ((CHANGE, STUDIO), (CANCEL, None), (RESUME, None)):
+        assert (await ada.post(path, wish)).status_code == 200
+    actor = f"user:{ada.id}"
+    query = "SELECT action, subject FROM ops.audit_log WHERE actor = :actor ORDER BY id"
+    subject = f"subscription:{await subscription_id(shop)}"
+    verbs = ("changed", "cancelled", "resumed")
+    lines = await shop.rows(query, actor=actor)
+    assert lines == [(f"subscription.{verb}", subject) for verb in verbs]
+
+
 async def test_a_due_payment_is_shown_with_its_grace(shop: Storefront, ada: Caller) -> None:
     await shop.subscribe(ada, "pro")
     await shop.provider.fail_next(await subscription_id(shop), 99)
