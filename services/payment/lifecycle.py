@@ -1,7 +1,7 @@
 """What a subscription gives now: a pure function of the set of all that was ever told about it.
 
-Not of the order in which it was told: webhooks come late, twice and reversed. Rules: the project's
-decision records 0013; each is named where it is written.
+Not of the order in which it was told: webhooks come late, twice and reversed. The rules that the
+design left open are in docs/adr/0013.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
