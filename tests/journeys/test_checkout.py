@@ -39,6 +39,7 @@ def test_a_checkout_ends_with_the_plan_the_credits_and_the_email(
     assert trial["trial_ends_at"] == trial["renews_at"]
     assert credits_by_kind(user) == {"free": 500, "trial": 1_250}
     assert user.get("/api/v1/users/me/entitlements")["tier"] == "starter"
+    shop.wait_for_email(user, "Your trial of the Starter plan has begun")
 
     shop.press("renew", shop.subscription_of(user))
     active = wait_for_plan(user, "starter", "active")

@@ -39,8 +39,11 @@ async def tell_of_subscription(
     offer: PlanOffer,
     now: datetime,
 ) -> None:
-    """It was cancelled, or it has ended."""
+    """Its trial has begun, it was cancelled, or it has ended."""
     told = resource.attributes
+    if told.status == "on_trial" and told.trial_ends_at is not None:
+        letter = emails.trial_started(resource.id, offer.tier, told.trial_ends_at)
+        await send(session, user_id, told.user_email, letter, now)
     if told.status == "cancelled" and told.ends_at is not None:
         letter = emails.cancelled(resource.id, offer.tier, told.ends_at)
         await send(session, user_id, told.user_email, letter, now)

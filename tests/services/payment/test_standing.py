@@ -60,11 +60,11 @@ async def test_a_trial_gives_a_quarter_and_becomes_a_plan(till: Till) -> None:
     till.subscribe(PRO, skip_trial=False)
     await till.settle()
     assert (await till.tier(), await till.credits()) == ("pro", {"free": FREE, "trial": 3_750})
-    assert await till.letters() == set()  # nothing was paid
+    assert await till.letters() == {"trial"}
     till.pass_time(days=7)
     await till.settle()
     assert (await till.tier(), await till.credits()) == ("pro", {"free": FREE, "plan": 15_000})
-    assert await till.letters() == {"receipt"}
+    assert await till.letters() == {"trial", "receipt"}
 
 
 async def test_the_months_follow_each_other_and_nothing_rolls_over(till: Till) -> None:
