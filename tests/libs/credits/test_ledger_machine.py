@@ -9,7 +9,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 import pytest
@@ -22,7 +22,6 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.credits import ledger
@@ -30,29 +29,19 @@ from libs.credits.audit import ledger_check
 from libs.db.engine import Sessions, build_engine, build_sessions
 from libs.db.transaction import transaction
 from libs.testkit.postgres import Database
+from tests.libs.credits.ledger_state import ACCOUNTS, HELD, OPEN, PARTS, UNBALANCED
 from tests.libs.credits.reference_ledger import Account, Hold
 
-T = TypeVar("T")
 ROLES = ("billing", "generation", "worker")
 users = st.integers(0, 1)
 # from a thousand credits on, a grant lies in several pockets
-amounts = st.integers(1, 40) | st.sampled_from([1_000_000, 1_000_003, 2_500_000])
-holds = st.integers(1, 60) | st.sampled_from([125_000, 400_000, 999_999])
+amounts = st.integers(50, 400) | st.sampled_from([1_000_000, 1_000_003, 2_500_000])
+# twentieths of what is available: more than 20 is refused
+shares = st.sampled_from([1, 1, 1, 2, 2, 3, 5, 8, 20, 21])
 days = st.integers(1, 60)
 keys = st.integers(0, 9)
-OPEN = text("SELECT key, remaining FROM credits.open_grants WHERE user_id = :user")
-HELD = text("SELECT id, amount FROM credits.holds WHERE user_id = :user")
-PARTS = text(
-    "SELECT t.reference, g.key, t.amount FROM credits.transfers t JOIN credits.grants g"
-    " ON g.id = t.grant_id WHERE t.kind = 'hold' AND t.reference = ANY(:holds) ORDER BY t.part"
-)
-UNBALANCED = text(
-    "SELECT transfer_id FROM credits.postings GROUP BY transfer_id HAVING sum(amount) <> 0"
-)
-ACCOUNTS = text(
-    "SELECT account, sum(amount) AS balance FROM credits.postings WHERE user_id = :user"
-    " GROUP BY account"
-)
+grants = st.integers(0, 8)
+picks = st.integers(0, 99)
 
 
 class RolledBack(Exception):
@@ -60,7 +49,7 @@ class RolledBack(Exception):
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """Two fresh users for each life, in one database."""
+    """Two fresh users for each life, in one database, each with something to spend."""
 
     runner: ClassVar[asyncio.Runner]
     sessions: ClassVar[dict[str, Sessions]]
@@ -71,11 +60,19 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ids = [uuid4(), uuid4()]
         self.accounts = [Account(), Account()]
         self.fresh_numbers = itertools.count(100)
+        for user in (0, 1):
+            self.grant(user, 6, 900, 20)
+            self.grant(user, 7, 1_000_007, 40)
+            self.grant(user, 8, 700, None)
 
-    def do(self, role: str, user: int, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+    def amount(self, user: int, share: int) -> int:
+        """Milli-credits to ask for."""
+        return max(1, self.accounts[user].available(self.now) * share // 20)
+
+    def do(self, role: str, user: int, work: Callable[[AsyncSession], Awaitable[Any]]) -> Any:
         """Work in one transaction of a role, as the user."""
 
-        async def run() -> T:
+        async def run() -> Any:
             async with transaction(self.sessions[role], self.ids[user]) as session:
                 return await work(session)
 
@@ -122,17 +119,18 @@ class LedgerMachine(RuleBasedStateMachine):
             return "insufficient"
         return "held"
 
-    @rule(user=users, number=keys, amount=holds, lives=st.none() | days)
-    def hold(self, user: int, number: int, amount: int, lives: int | None) -> None:
+    @rule(user=users, number=keys, share=shares, lives=st.none() | days)
+    def hold(self, user: int, number: int, share: int, lives: int | None) -> None:
+        amount = self.amount(user, share)
         expires = self.now + timedelta(days=lives) if lives else None
         outcome = self.runner.run(self.try_hold(user, number, amount, lives))
         account = self.accounts[user]
         assert outcome == account.hold(self.hold_id(user, number), amount, expires, self.now)
 
-    @rule(user=users, amount=holds, count=st.integers(2, 6))
-    def race(self, user: int, amount: int, count: int) -> None:
+    @rule(user=users, share=shares, count=st.integers(2, 6))
+    def race(self, user: int, share: int, count: int) -> None:
         """Equal holds at once: as many as fit are accepted, whoever wins."""
-        account = self.accounts[user]
+        account, amount = self.accounts[user], self.amount(user, share)
         numbers = [next(self.fresh_numbers) for _ in range(count)]
 
         async def run() -> list[str]:
@@ -157,9 +155,15 @@ class LedgerMachine(RuleBasedStateMachine):
             )
             account.grants[row.key].remaining -= row.amount
 
-    @rule(user=users, number=keys, share=st.integers(0, 4))
-    def settle(self, user: int, number: int, share: int) -> None:
-        account, hold_id = self.accounts[user], self.hold_id(user, number)
+    def pick_hold(self, user: int, pick: int) -> UUID:
+        """Mostly an open hold; else one that has ended, or that never was."""
+        account = self.accounts[user]
+        known = sorted(account.holds) if pick % 5 else [*sorted(account.settled), uuid4()]
+        return known[pick % len(known)] if known else uuid4()
+
+    @rule(user=users, pick=picks, share=st.integers(0, 4))
+    def settle(self, user: int, pick: int, share: int) -> None:
+        account, hold_id = self.accounts[user], self.pick_hold(user, pick)
         if hold_id not in account.holds and hold_id not in account.settled:
             with pytest.raises(ledger.UnknownHold):
                 self.settle_now(user, hold_id, 0)
@@ -176,7 +180,7 @@ class LedgerMachine(RuleBasedStateMachine):
             ),
         )
 
-    @rule(user=users, number=keys, why=st.sampled_from(["expired", "replaced", "refunded"]))
+    @rule(user=users, number=grants, why=st.sampled_from(["expired", "replaced", "refunded"]))
     def end(self, user: int, number: int, why: ledger.Ending) -> None:
         key = self.key(user, number)
         taken = self.do(
@@ -186,7 +190,7 @@ class LedgerMachine(RuleBasedStateMachine):
         )
         assert taken == self.accounts[user].end(key)
 
-    @rule(user=users, number=keys, reversal=keys, amount=amounts)
+    @rule(user=users, number=grants, reversal=st.integers(0, 2), amount=st.integers(1, 300))
     def take_back(self, user: int, number: int, reversal: int, amount: int) -> None:
         key, reversal_id = self.key(user, number), self.hold_id(user, 1_000_000 + reversal)
         taken = self.do(
@@ -221,9 +225,10 @@ class LedgerMachine(RuleBasedStateMachine):
         )
         assert released == self.accounts[user].release_expired(self.now)
 
-    @rule(user=users, number=keys, amount=holds)
-    def fail_after_the_hold(self, user: int, number: int, amount: int) -> None:
+    @rule(user=users, number=keys, share=shares)
+    def fail_after_the_hold(self, user: int, number: int, share: int) -> None:
         """The job's transaction rolls back: nothing of its hold is left."""
+        amount = self.amount(user, share)
 
         async def run() -> None:
             async with transaction(self.sessions["generation"], self.ids[user]) as session:
@@ -239,28 +244,34 @@ class LedgerMachine(RuleBasedStateMachine):
         with pytest.raises((RolledBack, ledger.InsufficientCredits)):
             self.runner.run(run())
 
-    @rule(hours=st.integers(-72, 24 * 40))
+    @rule(hours=st.integers(-72, 24 * 15))
     def jump(self, hours: int) -> None:
         self.now += timedelta(hours=hours)
 
     @invariant()
     def agree(self) -> None:
-        for user in (0, 1):
-            self.do("billing", user, lambda s, user=user: self.compare(s, user))  # type: ignore[misc]
+        async def run() -> None:
+            async with transaction(self.sessions["billing"]) as session:
+                await self.compare(session)
 
-    async def compare(self, session: AsyncSession, user: int) -> None:
-        account, who = self.accounts[user], {"user": self.ids[user]}
-        left = {row.key: row.remaining for row in await session.execute(OPEN, who)}
-        assert left == {k: g.remaining for k, g in account.grants.items() if not g.ended}
-        held = {row.id: row.amount for row in await session.execute(HELD, who)}
-        assert held == {hold_id: hold.amount for hold_id, hold in account.holds.items()}
-        totals = {row.account: row.balance for row in await session.execute(ACCOUNTS, who)}
-        assert -totals.get("issued", 0) == account.issued
-        assert totals.get("revenue", 0) == account.spent
-        assert totals.get("expired", 0) + totals.get("reversed", 0) == account.lost
-        assert totals.get("grant", 0) == sum(left.values()) >= 0
-        assert totals.get("held", 0) == sum(held.values()) >= 0
-        assert (await session.execute(UNBALANCED)).all() == []
+        self.runner.run(run())
+
+    async def compare(self, session: AsyncSession) -> None:
+        both = {"users": self.ids}
+        left = [(r.key, r.remaining) for r in await session.execute(OPEN, both)]
+        held = [(r.id, r.amount) for r in await session.execute(HELD, both)]
+        live = [(k, g) for a in self.accounts for k, g in a.grants.items() if not g.ended]
+        assert sorted(left) == sorted((key, grant.remaining) for key, grant in live)
+        open_holds = [(i, hold.amount) for a in self.accounts for i, hold in a.holds.items()]
+        assert sorted(held) == sorted(open_holds)
+        totals = {row.account: row.balance for row in await session.execute(ACCOUNTS, both)}
+        assert -totals.get("issued", 0) == sum(account.issued for account in self.accounts)
+        assert totals.get("revenue", 0) == sum(account.spent for account in self.accounts)
+        lost = totals.get("expired", 0) + totals.get("reversed", 0)
+        assert lost == sum(account.lost for account in self.accounts)
+        assert totals.get("grant", 0) == sum(amount for _, amount in left) >= 0
+        assert totals.get("held", 0) == sum(amount for _, amount in held) >= 0
+        assert (await session.execute(UNBALANCED, both)).all() == []
         assert await ledger_check(session) == []
 
 
@@ -283,8 +294,8 @@ def test_the_ledger_agrees_with_its_reference_model(machine: type[LedgerMachine]
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=40,
-            stateful_step_count=40,
+            max_examples=60,
+            stateful_step_count=60,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
