@@ -7,7 +7,7 @@ zero, balances are the sums of postings, and both ledgers agree to the milli-cre
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from uuid import UUID, uuid4
@@ -26,13 +26,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.credits import ledger
 from libs.credits.audit import ledger_check
-from libs.db.engine import Sessions, build_engine, build_sessions
+from libs.db.engine import Sessions
 from libs.db.transaction import transaction
-from libs.testkit.postgres import Database
 from tests.libs.credits.ledger_state import ACCOUNTS, HELD, OPEN, PARTS, UNBALANCED
 from tests.libs.credits.reference_ledger import Account, Hold
 
-ROLES = ("billing", "generation", "worker")
 users = st.integers(0, 1)
 # from a thousand credits on, a grant lies in several pockets
 amounts = st.integers(50, 400) | st.sampled_from([1_000_000, 1_000_003, 2_500_000])
@@ -172,13 +170,14 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.settle_now(user, hold_id, captured) == account.settle(hold_id, captured)
 
     def settle_now(self, user: int, hold_id: UUID, captured: int) -> bool:
-        return self.do(
+        outcome = self.do(
             "worker",
             user,
             lambda s: ledger.settle_hold(
                 s, user_id=self.ids[user], hold_id=hold_id, captured=captured, now=self.now
             ),
         )
+        return bool(outcome)
 
     @rule(user=users, number=grants, why=st.sampled_from(["expired", "replaced", "refunded"]))
     def end(self, user: int, number: int, why: ledger.Ending) -> None:
@@ -276,18 +275,10 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def machine(database: Database) -> Iterator[type[LedgerMachine]]:
-    """The machine on a database of its own, with a loop of its own."""
-    with asyncio.Runner() as runner:
-        engines = {
-            role: build_engine(database.url(role), application="machine", pool_size=8)
-            for role in ROLES
-        }
-        LedgerMachine.runner = runner
-        LedgerMachine.sessions = {role: build_sessions(engine) for role, engine in engines.items()}
-        yield LedgerMachine
-        for engine in engines.values():
-            runner.run(engine.dispose())
+def machine(own_loop: asyncio.Runner, own_sessions: dict[str, Sessions]) -> type[LedgerMachine]:
+    """The machine on a database of its own."""
+    LedgerMachine.runner, LedgerMachine.sessions = own_loop, own_sessions
+    return LedgerMachine
 
 
 def test_the_ledger_agrees_with_its_reference_model(machine: type[LedgerMachine]) -> None:
