@@ -67,7 +67,7 @@ def payment_failed(invoice: str, cents: int, currency: str) -> Letter:
 def trial_started(subscription: str, tier: TierName, ends_at: datetime) -> Letter:
     """A trial has begun."""
     return letter(
-        f"trial:{subscription}",
+        f"trial:{subscription}:{tier}:{ends_at:%Y-%m-%d}",
         f"Your trial of the {tier.capitalize()} plan has begun",
         f"{plan(tier)} is yours until {day(ends_at)} without a charge. On that day the first"
         " payment is taken and the credits of the month come.",
