@@ -87,8 +87,13 @@ def make_period(seen: Sequence[Observation]) -> Period:
 
 
 def current_period(periods: Sequence[Period], now: datetime) -> Period | None:
-    """The period that was told last of those around `now`; one that is paid early waits."""
-    ahead = [period for period in periods if now < period.end]
-    begun = [period for period in ahead if period.start <= now]
-    candidates = begun or ahead
-    return candidates[-1] if candidates else None
+    """The period around now; where none is, one that is paid early and has not begun.
+
+    Of those that have begun, the one that was told last cut the others short: after a change to
+    another interval the rest of the old period is credited by the provider, and never comes back.
+    """
+    begun = [period for period in periods if period.start <= now]
+    if begun and now < begun[-1].end:
+        return begun[-1]
+    ahead = [period for period in periods if now < period.start]
+    return ahead[-1] if ahead else None

@@ -258,6 +258,13 @@ def test_another_interval_begins_a_period_at_once() -> None:
     assert due_key(STARTED, changed, now="2027-03-10") == "plan:7:2027-04-10:pro"
 
 
+def test_what_is_left_of_a_year_does_not_come_back_when_a_later_month_is_not_paid() -> None:
+    monthly = seen("active", "2027-03-10", renews="2027-04-10", billing_anchor=10)
+    failed = seen("past_due", "2027-04-10", renews="2027-04-13")
+    assert due_key(YEARLY, monthly, now="2027-03-10") == "plan:7:2027-04-10:pro"
+    assert due_key(YEARLY, monthly, failed, now="2027-04-11") is None
+
+
 def test_of_several_subscriptions_the_highest_counts_and_each_gives_its_credits() -> None:
     other = seen("active", "2027-01-31", tier="starter", renews="2027-02-28", subscription="8")
     both = [standing(STARTED, now="2027-02-01"), standing(other, now="2027-02-01")]
