@@ -84,11 +84,18 @@ def cancel(books: Books, subscription_id: int) -> Subscription:
     if sub.status == "expired":
         raise Refused("An expired subscription cannot be cancelled.")
     if sub.status != "cancelled":
+        paid_until = books.now if _owes_the_period(books, sub) else sub.period_end
         void_open_invoice(books, sub)
         sub.status, sub.pause = "cancelled", None
-        sub.ends_at = max(sub.period_end, books.now)
+        sub.ends_at = max(paid_until, books.now)
         changed(books, sub, "subscription_cancelled")
     return sub
+
+
+def _owes_the_period(books: Books, sub: Subscription) -> bool:
+    """Whether the running period began with a charge that was declined."""
+    owed = books.invoices.get(sub.open_invoice_id or 0)
+    return owed is not None and owed.created_at == sub.period_start
 
 
 def resume(books: Books, subscription_id: int) -> Subscription:

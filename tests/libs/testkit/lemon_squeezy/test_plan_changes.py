@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from libs.testkit.lemon_squeezy.books import Books, new_books, take_events
-from libs.testkit.lemon_squeezy.changes import change_variant, set_billing_anchor
+from libs.testkit.lemon_squeezy.changes import cancel, change_variant, set_billing_anchor
 from libs.testkit.lemon_squeezy.charges import fail_next_payments
 from libs.testkit.lemon_squeezy.checkouts import Purchase, purchase
 from libs.testkit.lemon_squeezy.clock import advance
@@ -125,6 +125,16 @@ def test_the_billing_day_moves_to_its_next_occurrence(books: Books) -> None:
     set_billing_anchor(books, sub.id, None)
     assert sub.renews_at == START.replace(month=5, day=10)
     assert newest(books).total == 0
+
+
+def test_a_period_whose_charge_was_declined_is_not_kept_by_cancelling(books: Books) -> None:
+    sub = subscribed(books)
+    advance(books, HALF)
+    fail_next_payments(books, sub.id)
+    change_variant(books, sub.id, 1002)
+    advance(books, HALF + timedelta(days=1))
+    cancel(books, sub.id)
+    assert sub.ends_at == books.now
 
 
 def bought(books: Books) -> Purchase:
