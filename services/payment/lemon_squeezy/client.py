@@ -14,7 +14,12 @@ import httpx
 from pydantic import AwareDatetime, Field, ValidationError
 
 from libs.telemetry.logs import get_logger
-from services.payment.lemon_squeezy.resources import Document, SubscriptionResource
+from services.payment.lemon_squeezy.resources import (
+    Document,
+    InvoiceResource,
+    OrderResource,
+    SubscriptionResource,
+)
 from services.payment.problems import BillingRefused, BillingUnavailable
 from services.payment.settings import LemonSqueezySettings
 
@@ -73,6 +78,23 @@ class Subscriptions(Document):
     meta: ListMeta
 
 
+class Invoices(Document):
+    """One page of invoices of subscriptions."""
+
+    data: list[InvoiceResource]
+    meta: ListMeta
+
+
+class Orders(Document):
+    """One page of orders."""
+
+    data: list[OrderResource]
+    meta: ListMeta
+
+
+OnePage = TypeVar("OnePage", Subscriptions, Invoices, Orders)
+
+
 class Refusal(Document):
     """One error of an answer; `detail` is for people."""
 
@@ -87,13 +109,14 @@ class Refusals(Document):
 
 @dataclass(frozen=True)
 class CheckoutOrder:
-    """What a checkout page shall sell, to whom. `return_url` is where it leads afterwards."""
+    """What a checkout page shall sell, to whom. `return_url` is where it leads afterwards; None:
+    to the provider's receipt."""
 
     variant_id: str
     user_id: UUID
     email: str
     name: str
-    return_url: str
+    return_url: str | None
     expires_at: datetime
     skip_trial: bool = False
 
@@ -135,6 +158,27 @@ class LemonSqueezy:
 
         One that is made meanwhile may shift another onto the next page: it comes twice then.
         """
+        async for page in self._pages("/subscriptions", Subscriptions):
+            for resource in page.data:
+                yield resource
+
+    async def list_invoices(self, since: datetime) -> AsyncIterator[InvoiceResource]:
+        """Every invoice of a subscription that was made since then, newest first."""
+        async for page in self._pages("/subscription-invoices", Invoices):
+            for resource in page.data:
+                if resource.attributes.created_at < since:
+                    return
+                yield resource
+
+    async def list_orders(self, since: datetime) -> AsyncIterator[OrderResource]:
+        """Every order that was made since then, newest first."""
+        async for page in self._pages("/orders", Orders):
+            for resource in page.data:
+                if resource.attributes.created_at < since:
+                    return
+                yield resource
+
+    async def _pages(self, path: str, shape: type[OnePage]) -> AsyncIterator[OnePage]:
         number = last = 1
         while number <= last:
             query = {
@@ -142,9 +186,8 @@ class LemonSqueezy:
                 "page[number]": number,
                 "page[size]": PAGE_SIZE,
             }
-            page = await self._call("GET", "/subscriptions", Subscriptions, query=query)
-            for resource in page.data:
-                yield resource
+            page = await self._call("GET", path, shape, query=query)
+            yield page
             number, last = number + 1, page.meta.page.last
 
     async def change_variant(
@@ -205,7 +248,7 @@ def attributes_of(order: CheckoutOrder) -> dict[str, Any]:
     """A checkout's attributes: only the ordered variant is offered on the page."""
     return {
         "product_options": {
-            "redirect_url": order.return_url,
+            "redirect_url": order.return_url or "",
             "enabled_variants": [int(order.variant_id)],
         },
         "checkout_options": {"skip_trial": order.skip_trial},

@@ -39,7 +39,8 @@ class CheckoutRequest(BaseModel):
     return_url: str | None = Field(
         default=None,
         max_length=2000,
-        description="Where the paid checkout leads: an https address, or one of this origin",
+        description="Where the paid checkout leads: an https address, or one of this origin. None:"
+        " its receipt",
     )
 
     @model_validator(mode="after")

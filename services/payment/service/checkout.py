@@ -26,14 +26,12 @@ from services.user.client.accounts import OwnAccount
 CHECKOUT_LIFETIME = timedelta(hours=24)
 
 
-def require_return_url(url: str | None, public_url: str) -> str:
-    """Where a checkout leads: an https address, or one of our own origin; its root by default.
+def require_return_url(url: str | None, public_url: str) -> str | None:
+    """Where a checkout leads: an https address, or one of our own origin; None: its receipt.
 
     Raises ValidationFailed naming `body.return_url`.
     """
-    if url is None:
-        return f"{public_url.rstrip('/')}/"
-    if not may_return_to(url, public_url):
+    if url is not None and not may_return_to(url, public_url):
         message = f"must be an https address, or begin with {public_url}"
         errors = [{"field": "body.return_url", "message": message}]
         raise ValidationFailed(f"body.return_url: {message}", errors=errors)
@@ -72,7 +70,7 @@ def make_order(
     account: OwnAccount,
     *,
     shelf: Shelf,
-    return_url: str,
+    return_url: str | None,
     with_trial: bool,
     now: datetime,
 ) -> CheckoutOrder:

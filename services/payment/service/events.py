@@ -14,7 +14,7 @@ from services.payment.lemon_squeezy.resources import (
     SubscriptionResource,
     WebhookEvent,
 )
-from services.payment.offers import Shelf
+from services.payment.offers import PackOffer, Shelf
 from services.payment.repository import owners
 from services.payment.service.letters import tell_of_invoice, tell_of_order
 from services.payment.service.purchases import record_invoice, record_order
@@ -88,9 +88,10 @@ async def apply_order(
     resource = read(OrderResource, event)
     known = assigned or await owners.owner_of_order(session, resource.id)
     user_id = await find_user(session, event, known, resource.attributes.customer_id)
-    pack = await record_order(session, resource, now, user_id=user_id, shelf=shelf)
-    if pack is not None:
-        await tell_of_order(session, user_id, event.meta.event_name, resource, pack, now)
+    await record_order(session, resource, now, user_id=user_id, shelf=shelf)
+    offer = shelf.offer_of(resource.attributes.first_order_item.variant_id)
+    if isinstance(offer, PackOffer):
+        await tell_of_order(session, user_id, event.meta.event_name, resource, offer, now)
     return user_id
 
 

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.payment.facts import invoice_values, order_values
 from services.payment.lemon_squeezy.resources import InvoiceResource, OrderResource
-from services.payment.offers import PackOffer, Shelf
+from services.payment.offers import Shelf
 from services.payment.repository import grants, purchases
 from services.payment.repository.owners import enter_user
 from services.payment.service.grants import settle_grants
@@ -18,11 +18,17 @@ from services.payment.top_ups import due_top_up
 
 async def record_invoice(
     session: AsyncSession, resource: InvoiceResource, now: datetime, *, user_id: UUID
-) -> None:
-    """Keep an invoice of a subscription, and settle what its payment or refund changes."""
+) -> bool:
+    """Keep an invoice of a subscription, and settle what its payment or refund changes.
+
+    False if what is known is as new.
+    """
     await enter_user(session, user_id)
-    if await purchases.put_invoice(session, {**invoice_values(resource), "user_id": user_id}):
+    values = {**invoice_values(resource), "user_id": user_id}
+    is_news = await purchases.put_invoice(session, values)
+    if is_news:
         await settle_user(session, user_id, now)
+    return is_news
 
 
 async def record_order(
@@ -32,21 +38,21 @@ async def record_order(
     *,
     user_id: UUID,
     shelf: Shelf,
-) -> PackOffer | None:
-    """Keep an order, and give or take back the credits of a pack; answers the pack.
+) -> bool:
+    """Keep an order, and give or take back the credits of a pack.
 
-    Raises UnknownVariant for something that we do not sell.
+    False if what is known is as new. Raises UnknownVariant for something that we do not sell.
     """
     variant = resource.attributes.first_order_item.variant_id
     offer = shelf.offer_of(variant)
     if offer is None:
         raise UnknownVariant(f"variant {variant} is no offer")
     await enter_user(session, user_id)
-    await purchases.put_order(session, {**order_values(resource, offer), "user_id": user_id})
-    if not isinstance(offer, PackOffer):
-        return None
-    await settle_order(session, resource.id, user_id, now)
-    return offer
+    values = {**order_values(resource, offer), "user_id": user_id}
+    is_news = await purchases.put_order(session, values)
+    if is_news:
+        await settle_order(session, resource.id, user_id, now)
+    return is_news
 
 
 async def settle_order(session: AsyncSession, order_id: str, user_id: UUID, now: datetime) -> None:
