@@ -81,10 +81,10 @@ async def apply_entry(
 ) -> Outcome:
     """Apply a locked entry, and what was stuck for want of what it told is due again."""
     event = WebhookEvent.model_validate_json(entry.body)
-    user_id = await apply_event(session, event, now, shelf=shelf, assigned_to=entry.user_id)
-    outcome: Outcome = "ignored" if user_id is None else "applied"
+    effect = await apply_event(session, event, now, shelf=shelf, assigned_to=entry.user_id)
+    outcome: Outcome = "ignored" if effect is None else "applied"
     await inbox.finish_entry(session, entry.id, state=outcome, applied_at=now)
-    if user_id is not None:
+    if effect is not None:
         await inbox.release_subject(session, entry.subject, now)
     return outcome
 

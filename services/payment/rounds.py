@@ -22,7 +22,7 @@ from services.payment.desk import Desk
 from services.payment.lemon_squeezy.client import LemonSqueezy
 from services.payment.repository import grants, reconciliation, subscriptions
 from services.payment.repository.owners import enter_user
-from services.payment.service.reconciliation import reconcile
+from services.payment.service.reconciliation import all_facts, reconcile
 from services.payment.service.standing import settle_user
 
 log = get_logger(__name__)
@@ -33,7 +33,7 @@ RECONCILIATION_RETRY = timedelta(minutes=10)
 findings = Gauge("easel_ledger_findings", "Rules of the ledger that do not hold: must be 0")
 reconciled_at = Gauge(
     "easel_reconciliation_last_success_timestamp_seconds",
-    "When all subscriptions of the provider were last compared with ours",
+    "When all that the provider knows was last compared with ours",
 )
 failed_users = Counter(
     "easel_billing_users_failed_total", "Users who could not be settled", ("round",)
@@ -112,7 +112,7 @@ async def for_each(name: str, desk: Desk, users: Sequence[UUID], verb: Verb) -> 
 
 
 async def reconcile_daily(desk: Desk, provider: LemonSqueezy) -> None:
-    """Compare the provider's subscriptions with ours, once a day in all processes together.
+    """Compare all that the provider knows with ours, once a day in all processes together.
 
     The network is asked between transactions. Raises BillingUnavailable; then, or if this process
     dies, it is tried again in ten minutes.
@@ -121,7 +121,7 @@ async def reconcile_daily(desk: Desk, provider: LemonSqueezy) -> None:
     async with desk.sessions.begin() as session:
         is_ours = await reconciliation.claim(session, now, now + RECONCILIATION_RETRY)
     if is_ours:
-        outcome = await reconcile(desk, provider.list_subscriptions())
+        outcome = await reconcile(desk, all_facts(provider, now))
         finished = desk.clock()
         async with desk.sessions.begin() as session:
             await reconciliation.finish(

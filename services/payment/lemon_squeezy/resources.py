@@ -156,9 +156,9 @@ class Data(Document):
     @property
     def subject(self) -> str:
         """`subscriptions:1`, for its invoices too, or `orders:1`."""
-        subscription_id = self.attributes.get("subscription_id")
-        if isinstance(subscription_id, int):
-            return f"subscriptions:{subscription_id}"
+        subscription_id = str(self.attributes.get("subscription_id", ""))
+        if subscription_id.isdecimal():
+            return f"subscriptions:{subscription_id:.64}"
         return f"{self.type}:{self.id}"
 
 

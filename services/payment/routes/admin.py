@@ -33,7 +33,7 @@ from services.payment.schemas.admin import (
     WebhookEntryAnswer,
 )
 from services.payment.service import admin as verbs
-from services.payment.service.reconciliation import reconcile
+from services.payment.service.reconciliation import all_facts, reconcile
 
 router = APIRouter(prefix="/api/v1/admin", tags=["admin"])
 ADMIN = (Unauthorized, Forbidden)
@@ -121,13 +121,13 @@ async def assign_webhook(
 
 @router.post("/payments/reconciliation", responses=problem_answers(*ADMIN, BillingUnavailable))
 async def reconcile_payments(request: Request, admin: CurrentAdmin) -> ReconciliationAnswer:
-    """Compare the provider's subscriptions with ours now, and repair what differs.
+    """Compare the provider's subscriptions and recent payments with ours now, and repair them.
 
     It happens daily by itself. Each repair has its own line in the audit log.
     """
     state = request.app.state
     desk = Desk(state.billing_sessions, state.shelf, state.clock)
-    outcome = await reconcile(desk, state.lemon_squeezy.list_subscriptions())
+    outcome = await reconcile(desk, all_facts(state.lemon_squeezy, desk.clock()))
     answer = ReconciliationAnswer.model_validate(outcome)
     async with transaction(state.billing_sessions) as session:
         await record(

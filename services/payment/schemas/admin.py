@@ -127,7 +127,7 @@ class AssignRequest(BaseModel):
 
 
 class ReconciliationAnswer(BaseModel):
-    """How many subscriptions of the provider were compared with ours, and repaired."""
+    """How many subscriptions and payments of the provider were compared with ours, and repaired."""
 
     model_config = ConfigDict(from_attributes=True)
 

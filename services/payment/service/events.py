@@ -1,5 +1,6 @@
 """An event of the provider, applied: each kind through the verb of its resource."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
@@ -34,6 +35,14 @@ HANDLED = OF_SUBSCRIPTIONS | OF_INVOICES | OF_ORDERS
 Resource = TypeVar("Resource", bound=Document)
 
 
+@dataclass(frozen=True)
+class Applied:
+    """Whose an event is, and whether it told something that was not known."""
+
+    user_id: UUID
+    is_news: bool
+
+
 async def apply_event(
     session: AsyncSession,
     event: WebhookEvent,
@@ -41,8 +50,8 @@ async def apply_event(
     *,
     shelf: Shelf,
     assigned_to: UUID | None = None,
-) -> UUID | None:
-    """Everything that follows from an event, in the caller's transaction; answers whose it is.
+) -> Applied | None:
+    """Everything that follows from an event, in the caller's transaction.
 
     None: an event that we do not handle. `assigned_to` is the user whom an admin named. Raises
     UnknownUser, UnknownVariant, Unreadable, upon which all of it is to be rolled back.
@@ -59,40 +68,40 @@ async def apply_event(
 
 async def apply_subscription(
     session: AsyncSession, event: WebhookEvent, now: datetime, shelf: Shelf, assigned: UUID | None
-) -> UUID:
+) -> Applied:
     """A state of a subscription."""
     resource = read(SubscriptionResource, event)
     known = assigned or await owners.owner_of_subscription(session, resource.id)
     user_id = await find_user(session, event, known, resource.attributes.customer_id)
-    await observe_subscription(session, resource, now, user_id=user_id, shelf=shelf)
-    return user_id
+    is_news = await observe_subscription(session, resource, now, user_id=user_id, shelf=shelf)
+    return Applied(user_id, is_news)
 
 
 async def apply_invoice(
     session: AsyncSession, event: WebhookEvent, now: datetime, assigned: UUID | None
-) -> UUID:
+) -> Applied:
     """A payment of a subscription: made, failed or given back."""
     resource = read(InvoiceResource, event)
     told = resource.attributes
     known = assigned or await owners.owner_of_subscription(session, told.subscription_id)
     user_id = await find_user(session, event, known, told.customer_id)
-    await record_invoice(session, resource, now, user_id=user_id)
+    is_news = await record_invoice(session, resource, now, user_id=user_id)
     await tell_of_invoice(session, user_id, event.meta.event_name, resource, now)
-    return user_id
+    return Applied(user_id, is_news)
 
 
 async def apply_order(
     session: AsyncSession, event: WebhookEvent, now: datetime, shelf: Shelf, assigned: UUID | None
-) -> UUID:
+) -> Applied:
     """A purchase: made or given back."""
     resource = read(OrderResource, event)
     known = assigned or await owners.owner_of_order(session, resource.id)
     user_id = await find_user(session, event, known, resource.attributes.customer_id)
-    await record_order(session, resource, now, user_id=user_id, shelf=shelf)
+    is_news = await record_order(session, resource, now, user_id=user_id, shelf=shelf)
     offer = shelf.offer_of(resource.attributes.first_order_item.variant_id)
     if isinstance(offer, PackOffer):
         await tell_of_order(session, user_id, event.meta.event_name, resource, offer, now)
-    return user_id
+    return Applied(user_id, is_news)
 
 
 async def find_user(

@@ -261,13 +261,13 @@ async def test_a_comparison_repairs_what_no_webhook_told(
 ) -> None:
     ada, root = await shop.customer("ada"), await administrator(shop, sessions)
     await shop.subscribe(ada, "pro")
-    assert (await root.post(RECONCILIATION)).json() == {"compared": 1, "repaired": 0}
+    assert (await root.post(RECONCILIATION)).json() == {"compared": 3, "repaired": 0}
     (subscription,) = await shop.provider.find("subscriptions")
     await shop.provider.act(subscription["id"], "expire")  # and its webhooks are lost
     assert (await shop.current(ada))["plan"] == "pro"
-    assert (await root.post(RECONCILIATION)).json() == {"compared": 1, "repaired": 1}
+    assert (await root.post(RECONCILIATION)).json() == {"compared": 3, "repaired": 1}
     assert (await shop.current(ada))["plan"] == "free"
-    assert (await root.post(RECONCILIATION)).json() == {"compared": 1, "repaired": 0}
+    assert (await root.post(RECONCILIATION)).json() == {"compared": 3, "repaired": 0}
     query = "SELECT details FROM ops.audit_log WHERE action = 'payments.reconciled' ORDER BY id"
     compared = [line[0]["repaired"] for line in await rows(sessions, query)]
     assert compared == [0, 1, 0]

@@ -3,20 +3,14 @@
 from collections.abc import Callable
 from datetime import timedelta
 
-import httpx
 import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import text
 
 from libs.db.engine import Sessions
-from libs.testkit.lemon_squeezy.client import DoubleClient
 from services.payment import rounds
-from services.payment.inbox_worker import apply_pending
-from services.payment.lemon_squeezy.client import LemonSqueezy
-from services.payment.problems import BillingUnavailable
 from tests.services.payment.lives import at
-from tests.services.payment.shop import payment_settings
-from tests.services.payment.till import PRO, STARTER, Till, open_till
+from tests.services.payment.till import PRO, Till, open_till
 
 SessionsOf = Callable[[str], Sessions]
 
@@ -106,102 +100,3 @@ async def test_a_ledger_that_does_not_add_up_raises_the_gauge(till: Till) -> Non
         await session.execute(text("UPDATE credits.pockets SET remaining = remaining + 1"))
     await rounds.check_ledger(till.desk)
     assert (REGISTRY.get_sample_value("easel_ledger_findings") or 0) > 0
-
-
-def provider_of(double: DoubleClient) -> LemonSqueezy:
-    """Our client of a running double."""
-    settings = payment_settings(
-        lemon_squeezy_api_url=double.api_url,
-        lemon_squeezy_api_key=double.settings.api_key,
-        lemon_squeezy_store_id=str(double.settings.store_id),
-    )
-    return LemonSqueezy(httpx.AsyncClient(trust_env=False), settings)
-
-
-async def buy_without_webhooks(till: Till, double: DoubleClient) -> str:
-    """The store sells, and nobody tells us."""
-    till.now = till.clock()
-    await double.advance(seconds=(till.now - await double.now()).total_seconds())
-    await double.hold()
-    custom = {"user_id": str(till.user_id)}
-    made = await double.buy(PRO, email="ada@example.com", custom=custom, skip_trial=True)
-    assert made.subscription_id is not None
-    return made.subscription_id
-
-
-AUDIT = "SELECT action, user_id FROM ops.audit_log WHERE actor = 'reconciliation'"
-
-
-async def test_what_no_webhook_told_is_found_within_a_day(
-    till: Till, lemon_squeezy: DoubleClient
-) -> None:
-    """An unknown subscription waits for an admin; from then on its drift repairs itself."""
-    subscription = await buy_without_webhooks(till, lemon_squeezy)
-    provider = provider_of(lemon_squeezy)
-    before = REGISTRY.get_sample_value("easel_reconciliation_repairs_total") or 0
-    await rounds.reconcile_daily(till.desk, provider)
-    problem = "unknown-user: found by the reconciliation"
-    assert await till.inbox() == [("subscription_updated", "stuck", problem)]
-    await assign_everything(till)
-    assert (await till.tier(), (await till.credits())["plan"]) == ("pro", 15_000)
-
-    await lemon_squeezy.change(subscription, cancelled=True)
-    till.now = till.clock() + timedelta(hours=23)
-    await rounds.reconcile_daily(till.desk, provider)  # not due
-    assert await till.rows("SELECT status FROM billing.subscriptions") == [("active",)]
-    till.now = till.clock() + timedelta(hours=1)
-    await rounds.reconcile_daily(till.desk, provider)
-    assert await till.rows("SELECT status FROM billing.subscriptions") == [("cancelled",)]
-    assert await till.rows(AUDIT) == [("subscription.repaired", till.user_id)]
-    assert await till.letters() == {"cancelled"}
-    after = REGISTRY.get_sample_value("easel_reconciliation_repairs_total") or 0
-    assert after - before == 2
-    last = REGISTRY.get_sample_value("easel_reconciliation_last_success_timestamp_seconds")
-    assert last == till.clock().timestamp()
-
-    till.now = till.clock() + timedelta(days=1)
-    await rounds.reconcile_daily(till.desk, provider)
-    assert REGISTRY.get_sample_value("easel_reconciliation_repairs_total") == after
-    run = "SELECT compared, repaired FROM billing.reconciliation"
-    assert await till.rows(run) == [(1, 0)]
-
-
-async def assign_everything(till: Till) -> None:
-    """An admin says whose the stuck entries are."""
-    release = "UPDATE billing.inbox SET user_id = :user, state = 'pending', problem = NULL"
-    async with till.admin.begin() as session:
-        await session.execute(text(release), {"user": till.user_id})
-    await apply_pending(till.desk)
-
-
-async def test_the_reconciliation_finds_nothing_new_where_webhooks_came(
-    till: Till, lemon_squeezy: DoubleClient
-) -> None:
-    await buy_without_webhooks(till, lemon_squeezy)
-    await till.receive(sent.body.encode() for sent in await lemon_squeezy.deliveries())
-    await apply_pending(till.desk)
-    await rounds.reconcile_daily(till.desk, provider_of(lemon_squeezy))
-    run = "SELECT compared, repaired FROM billing.reconciliation"
-    assert await till.rows(run) == [(1, 0)]
-    assert await till.rows(AUDIT) == []
-
-
-async def test_a_provider_that_is_away_is_asked_again_in_ten_minutes(till: Till) -> None:
-    nobody = LemonSqueezy(httpx.AsyncClient(trust_env=False), payment_settings())
-    with pytest.raises(BillingUnavailable):
-        await rounds.reconcile_daily(till.desk, nobody)
-    await rounds.reconcile_daily(till.desk, nobody)  # not due: asks nobody
-    till.now = till.clock() + timedelta(minutes=10)
-    with pytest.raises(BillingUnavailable):
-        await rounds.reconcile_daily(till.desk, nobody)
-
-
-async def test_another_shops_subscription_is_kept_apart(
-    till: Till, lemon_squeezy: DoubleClient
-) -> None:
-    """One for somebody unknown, with every day the same content: kept once."""
-    await lemon_squeezy.buy(STARTER, email="eve@example.com", skip_trial=True)
-    for _ in range(2):
-        await rounds.reconcile_daily(till.desk, provider_of(lemon_squeezy))
-        till.now = till.clock() + timedelta(days=1)
-    assert len(await till.inbox()) == 1
