@@ -10,6 +10,7 @@ postings.
 
 import argparse
 import asyncio
+import itertools
 import json
 import re
 import statistics
@@ -21,19 +22,21 @@ from bench.ledger_server import CUSTOMER, CUSTOMERS, ROLE, Server, execute, ledg
 from libs.credits.audit import CHECK
 
 CLIENTS = (8, 32)
-ROUNDS = 3
-SECONDS = 4
+ROUNDS = 6
+SECONDS = 2
+runs = itertools.count(1)
 AUDITED_HOLDS = 330_000  # three postings each
-# A hold for the quote, then a capture of two thirds, as two transactions of one job.
+# A hold for the quote, then a capture of two thirds, as two transactions of one job. Both ids are
+# given as a service would give them; job ids grow, as UUIDv7 do.
 JOB = """
 \\set customer random(1, {customers})
-SELECT id AS hold, credits.hold_credits(tenant::uuid, id, 1200, 'demo', NULL,
-    now() + interval '7 days', NULL) AS outcome
-    FROM set_config('app.user_id', ({user})::text, true) tenant,
-        (SELECT (lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0')
-            || right(md5(random()::text), 20))::uuid AS id) new \\gset
-SELECT credits.settle_hold(tenant::uuid, :hold, 800, NULL)
-    FROM set_config('app.user_id', ({user})::text, true) tenant;
+\\set n :n + 1
+\\set job (:run * 4096 + :client_id) * 4294967296 + :n
+SELECT set_config('app.user_id', {user}::text, true),
+    credits.hold_credits({user}, lpad(to_hex(:job::bigint), 32, '0')::uuid, 1200, 'demo', NULL,
+        now() + interval '7 days', NULL);
+SELECT set_config('app.user_id', {user}::text, true),
+    credits.settle_hold({user}, lpad(to_hex(:job::bigint), 32, '0')::uuid, 800, NULL);
 """
 HISTORY = """
     WITH jobs AS (
@@ -71,7 +74,8 @@ def run_jobs(server: Server, clients: int, folder: Path, customers: int) -> tupl
     for old in folder.glob("pgbench_log.*"):
         old.unlink()
     options = ("-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-T", str(SECONDS), "-l")
-    printed = server.pgbench(ROLE, *options, "-f", str(script), cwd=folder)
+    variables = ("-D", "n=0", "-D", f"run={next(runs)}")
+    printed = server.pgbench(ROLE, *options, *variables, "-f", str(script), cwd=folder)
     lines = [line for log in folder.glob("pgbench_log.*") for line in log.read_text().splitlines()]
     latencies = sorted(int(line.split()[2]) for line in lines)
     return 2 * transactions_a_second(printed), latencies[int(len(latencies) * 0.99)] / 1000

@@ -28,7 +28,7 @@ ROLE = "easel_generation"  # holds are made by this one, under row security
 OWNERS = ("libs.db", "libs.audit", "libs.jobs", "libs.web", "libs.tiers", "libs.credits")
 CUSTOMERS = 10_000
 SCALE = 10  # a million rows of pgbench_accounts
-CUSTOMER = "md5('customer ' || {})::uuid"
+CUSTOMER = "lpad({}::text, 32, '0')::uuid"
 MAY_SETTLE = f"GRANT EXECUTE ON FUNCTION credits.settle_hold TO {ROLE}"
 OPEN = f"""
     DO $$ BEGIN FOR n IN 1 .. {CUSTOMERS} LOOP
