@@ -68,5 +68,10 @@ async def users_due_for_a_free_month(
 
 
 async def pause_free_months(session: AsyncSession, *, user_id: UUID) -> None:
-    """No free month is due while a plan is paid; `grant_free_month` takes them up again."""
+    """No free month is due while a plan is paid."""
     await session.execute(SCHEDULE, {"user": user_id, "at": None})
+
+
+async def resume_free_months(session: AsyncSession, *, user_id: UUID, now: datetime) -> None:
+    """The month around `now` is due again: the next round grants it to who is still free then."""
+    await session.execute(SCHEDULE, {"user": user_id, "at": now})

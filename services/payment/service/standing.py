@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.audit.log import record
-from libs.credits.free_grants import grant_free_month, pause_free_months
+from libs.credits.free_grants import pause_free_months, resume_free_months
 from libs.credits.ledger import expire_credits
 from libs.tiers.catalogue import DEFAULT_TIER, TierName
 from libs.tiers.entitlements import tier_of
@@ -99,7 +99,7 @@ async def settle_tier(session: AsyncSession, user_id: UUID, tier: TierName, now:
         return
     await entitlements.put_tier(session, user_id, tier, now)
     if tier == DEFAULT_TIER:
-        await grant_free_month(session, user_id=user_id, now=now)
+        await resume_free_months(session, user_id=user_id, now=now)
     else:
         await pause_free_months(session, user_id=user_id)
     await record(

@@ -18,6 +18,7 @@ from libs.testkit.lemon_squeezy.changes import (
 from libs.testkit.lemon_squeezy.charges import fail_next_payments, retry_payment
 from libs.testkit.lemon_squeezy.clock import expire_now
 from libs.testkit.lemon_squeezy.refunds import refund_invoice
+from services.payment import rounds
 from tests.services.payment.lives import at
 from tests.services.payment.till import PRO, SMALL_PACK, STARTER, STUDIO, Till, open_till
 
@@ -131,6 +132,7 @@ async def test_cancelled_keeps_all_until_the_end_and_then_the_free_month_comes(t
     assert await till.letters() == {"receipt", "cancelled"}
     till.pass_time(days=23)
     await till.settle()
+    await rounds.grant_free_months(till.desk)
     assert (await till.tier(), await till.credits()) == ("free", {"free": FREE})
     assert await till.letters() == {"receipt", "cancelled", "ended"}
     next_free = "SELECT next_free_at FROM credits.accounts WHERE user_id = :user"
@@ -163,6 +165,18 @@ async def test_who_does_not_pay_has_three_days_and_who_recovers_gets_the_month(t
     await till.settle()
     assert (await till.tier(), (await till.credits())["plan"]) == ("pro", 15_000)
     assert await till.letters() == {"receipt", "payment-failed"}
+
+
+async def test_who_pays_as_the_grace_ends_gets_no_free_month_on_top(till: Till) -> None:
+    """Until all webhooks of the payment are applied, the grace seems to be over."""
+    subscription = till.subscribe(PRO)
+    fail_next_payments(till.books, subscription, 1)
+    till.pass_time(days=28)
+    await till.settle()
+    till.pass_time(days=3, hours=1)
+    await till.settle()
+    await rounds.grant_free_months(till.desk)
+    assert (await till.tier(), await till.credits()) == ("pro", {"plan": 15_000})
 
 
 async def test_a_pause_keeps_what_was_paid_and_a_free_cycle_gives_no_credits(till: Till) -> None:
