@@ -16,6 +16,7 @@ from libs.testkit.lemon_squeezy.changes import (
     unpause,
 )
 from libs.testkit.lemon_squeezy.charges import fail_next_payments, retry_payment
+from libs.testkit.lemon_squeezy.checkouts import purchase
 from libs.testkit.lemon_squeezy.clock import expire_now
 from libs.testkit.lemon_squeezy.refunds import refund_invoice
 from services.payment import rounds
@@ -66,6 +67,15 @@ async def test_a_trial_gives_a_quarter_and_becomes_a_plan(till: Till) -> None:
     await till.settle()
     assert (await till.tier(), await till.credits()) == ("pro", {"free": FREE, "plan": 15_000})
     assert await till.letters() == {"trial", "receipt"}
+
+
+async def test_another_address_gets_no_second_trial_credits(till: Till) -> None:
+    """The provider gives a trial to every e-mail address; its credits come once a user."""
+    custom = {"user_id": str(till.user_id)}
+    for address in ("ada@example.com", "lovelace@example.com"):
+        purchase(till.books, STUDIO, email=address, custom=custom)
+    await till.settle()
+    assert (await till.tier(), await till.credits()) == ("studio", {"free": FREE, "trial": 7_500})
 
 
 async def test_the_months_follow_each_other_and_nothing_rolls_over(till: Till) -> None:
