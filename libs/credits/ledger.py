@@ -128,7 +128,8 @@ async def hold_credits(
             available_millicredits=available,
         )
     if outcome == "capped":
-        raise SpendCapReached(await passed_cap(session, user_id, key_id, amount, now), amount)
+        cap = await passed_cap(session, user_id, key_id, amount, now)
+        raise SpendCapReached(cap, amount)
 
 
 async def settle_hold(

@@ -1,7 +1,7 @@
 """The sweeper: brings back what was lost, ends what waited too long, re-issues wake-ups."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -26,6 +26,7 @@ from services.generation.wake_ups import WAKE_UP
 log = get_logger(__name__)
 SWEEP_SECONDS = 2.0
 MAX_WAKE_UPS = 50
+MAX_JOBS = 100  # in one sweep
 swept = Counter("easel_jobs_swept_total", "Jobs that the sweeper took care of", ("outcome",))
 
 
@@ -40,6 +41,7 @@ class Sweeper:
 
 async def recover_job(session: AsyncSession, job: Job) -> None:
     """A worker has died: queue its job again, or give up after too many failures and refund."""
+    log.warning("lease_expired", job_id=str(job.id), worker=job.worker)
     await set_tenant(session, job.user_id)
     if job.failures + 1 < MAX_FAILURES:
         await hand_back_job(session, job, LEASE_EXPIRED, failures=1)
@@ -51,22 +53,37 @@ async def recover_job(session: AsyncSession, job: Job) -> None:
 
 async def recover_lost_jobs(sweeper: Sweeper) -> None:
     """Take back every job whose lease has run out."""
-    async with sweeper.sessions.begin() as session:
-        for job in await sweeps.jobs_without_lease(session):
-            log.warning("lease_expired", job_id=str(job.id), worker=job.worker)
-            await recover_job(session, job)
+    await one_by_one(sweeper, sweeps.next_without_lease, recover_job)
+
+
+async def expire_job(session: AsyncSession, job: Job) -> None:
+    """A queued job's deadline has passed: it ends, and nothing is charged."""
+    await set_tenant(session, job.user_id)
+    await sweeps.expire(session, job.id)
+    await settle_hold(session, user_id=job.user_id, hold_id=job.id, captured=0)
+    await session.refresh(job)
+    await add_event(session, finished_event(job))
+    swept.labels("expired").inc()
 
 
 async def expire_jobs(sweeper: Sweeper) -> None:
-    """End queued jobs whose deadline has passed; nothing is charged."""
-    async with sweeper.sessions.begin() as session:
-        for job in await sweeps.jobs_past_deadline(session):
-            await set_tenant(session, job.user_id)
-            await sweeps.expire(session, job.id)
-            await settle_hold(session, user_id=job.user_id, hold_id=job.id, captured=0)
-            await session.refresh(job)
-            await add_event(session, finished_event(job))
-            swept.labels("expired").inc()
+    """End every queued job whose deadline has passed."""
+    await one_by_one(sweeper, sweeps.next_past_deadline, expire_job)
+
+
+async def one_by_one(
+    sweeper: Sweeper,
+    find: Callable[[AsyncSession], Awaitable[Job | None]],
+    treat: Callable[[AsyncSession, Job], Awaitable[None]],
+) -> None:
+    """Treat what is found, each in a transaction of its own: two settlements in one would lock
+    credits in an order of their own."""
+    for _ in range(MAX_JOBS):
+        async with sweeper.sessions.begin() as session:
+            job = await find(session)
+            if job is None:
+                return
+            await treat(session, job)
 
 
 async def wake_workers(sweeper: Sweeper) -> None:

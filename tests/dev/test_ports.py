@@ -24,18 +24,25 @@ def test_every_part_gets_a_port_of_its_own() -> None:
     assert set(chosen) == set(ports.NAMES)
     assert len(set(chosen.values())) == len(ports.NAMES)
     assert chosen["gateway"] in ports.GATEWAY_PORTS
-    assert all(ports.is_free(port) for port in chosen.values())
+
+
+def test_ports_that_others_have_are_left_to_them() -> None:
+    theirs = set(ports.choose({}, {}, lambda _: True).values())
+    ours = set(ports.choose({}, {}, lambda port: port not in theirs).values())
+    assert not ours & theirs
+
+
+def test_a_port_that_is_listened_on_is_not_free(taken: int) -> None:
+    assert not ports.is_free(taken)
 
 
 def test_the_last_ports_are_taken_again() -> None:
-    first = ports.choose({}, {})
-    assert ports.choose(first, {}) == first
+    first = ports.choose({}, {}, lambda _: True)
+    assert ports.choose(first, {}, lambda _: True) == first
 
 
 def test_a_remembered_port_that_is_taken_is_replaced(taken: int) -> None:
-    chosen = ports.choose({"redis": taken}, {})
-    assert chosen["redis"] != taken
-    assert ports.is_free(chosen["redis"])
+    assert ports.choose({"redis": taken}, {})["redis"] != taken
 
 
 def test_a_configured_port_wins() -> None:

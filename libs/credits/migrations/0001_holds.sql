@@ -140,7 +140,7 @@ BEGIN
             SELECT FROM credits.transfers WHERE reference = p_hold AND kind = 'hold'
         ) THEN 'replayed' ELSE 'unknown' END;
     END IF;
-    IF p_captured NOT BETWEEN 0 AND h.amount THEN
+    IF (p_captured BETWEEN 0 AND h.amount) IS NOT TRUE THEN
         RAISE check_violation USING MESSAGE = 'a capture is within its hold';
     END IF;
     FOR i IN 1 .. cardinality(h.parts) LOOP
@@ -168,10 +168,15 @@ END $$;
 -- Release what nobody settled in time; answers how many holds.
 CREATE FUNCTION credits.release_expired_holds(p_user uuid, p_now timestamptz)
 RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    late uuid[];
 BEGIN
-    PERFORM credits.lock_pockets(p_user);
-    RETURN (
-        SELECT count(*) FILTER (WHERE credits.settle_hold(p_user, id, 0, p_now) = 'settled')
-        FROM credits.holds WHERE user_id = p_user AND expires_at <= coalesce(p_now, now())
+    -- a hold before its pockets, as a settlement locks them; one that is being settled is left alone
+    late := ARRAY(
+        SELECT id FROM credits.holds WHERE user_id = p_user AND expires_at <= coalesce(p_now, now())
+        ORDER BY id FOR UPDATE SKIP LOCKED
     );
+    PERFORM credits.lock_pockets(p_user);
+    PERFORM credits.settle_hold(p_user, hold, 0, p_now) FROM unnest(late) hold;
+    RETURN cardinality(late);
 END $$;

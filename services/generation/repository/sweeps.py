@@ -1,6 +1,5 @@
 """Queries of the sweeper: what nobody looks after any more."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -15,16 +14,16 @@ DELETE_OLD_KEYS = text(
 IDEMPOTENCY_LIFETIME = timedelta(hours=24)
 
 
-async def jobs_without_lease(session: AsyncSession, limit: int = 50) -> Sequence[Job]:
-    """Running jobs whose worker has stopped renewing, locked."""
+async def next_without_lease(session: AsyncSession) -> Job | None:
+    """A running job whose worker has stopped renewing, locked."""
     query = select(Job).where(Job.state == "running", Job.lease_until < func.now())
-    return (await session.scalars(query.limit(limit).with_for_update(skip_locked=True))).all()
+    return await session.scalar(query.limit(1).with_for_update(skip_locked=True))
 
 
-async def jobs_past_deadline(session: AsyncSession, limit: int = 50) -> Sequence[Job]:
-    """Queued jobs whose deadline has passed, locked."""
+async def next_past_deadline(session: AsyncSession) -> Job | None:
+    """A queued job whose deadline has passed, locked."""
     query = select(Job).where(Job.state == "queued", Job.expires_at < func.now())
-    return (await session.scalars(query.limit(limit).with_for_update(skip_locked=True))).all()
+    return await session.scalar(query.limit(1).with_for_update(skip_locked=True))
 
 
 async def expire(session: AsyncSession, job_id: UUID) -> None:
