@@ -156,7 +156,14 @@ class Life:
 
     def payments_of(self, period: Period) -> Sequence[Payment]:
         """The paid invoices of a period."""
-        return [one for one in self.payments if one.is_paid and period.is_paid_by(one)]
+        return [one for one in self.payments if one.is_paid and self.is_for(one, period)]
+
+    def is_for(self, payment: Payment, period: Period) -> bool:
+        """Whether an invoice is of a period: where two begin within days, of the nearer one."""
+        if payment.reason == "updated" or not period.is_paid_by(payment):
+            return period.is_paid_by(payment)
+        rivals = [known for known in self.periods if known.is_paid_by(payment)]
+        return period == min(rivals, key=lambda known: abs(known.start - payment.created_at))
 
     def is_refunded(self, period: Period) -> bool:
         """An invoice of the period was given back in full."""

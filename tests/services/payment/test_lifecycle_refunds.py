@@ -43,6 +43,13 @@ def test_a_refunded_change_of_plan_ends_the_period_that_it_was_made_in() -> None
     assert due_key(STARTED, RENEWED, now="2027-03-01", payments=[back]) is not None
 
 
+def test_a_refund_of_a_year_that_was_changed_within_days_leaves_the_month_that_came() -> None:
+    monthly = seen("active", "2027-02-01", renews="2027-03-01", billing_anchor=1)
+    back = paid("2027-01-31", reason="initial", refunded=7_500)
+    assert due_key(YEARLY, now="2027-01-31", payments=[back]) is None
+    assert due_key(YEARLY, monthly, now="2027-02-02", payments=[back]) == "plan:7:2027-03-01:pro"
+
+
 def test_a_partial_refund_takes_its_share_of_every_month_of_the_period() -> None:
     part = paid("2027-01-31", reason="initial", refunded=1_000, invoice="9")
     for now in ("2027-02-01", "2027-06-01"):
