@@ -7,7 +7,7 @@ refused under the same lock that makes them, so that parallel requests cannot pa
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from uuid import UUID
 
 from sqlalchemy import text
@@ -43,7 +43,10 @@ class SpendCapReached(Problem):
 
     slug, status, title = "spend-cap-reached", 402, "Your spend cap does not allow this"
 
-    def __init__(self, cap: Mapping[str, Any], amount: int) -> None:
+    def __init__(self, cap: Mapping[str, Any] | None, amount: int) -> None:
+        if cap is None:
+            super().__init__("The cap was changed meanwhile: try again", needed_millicredits=amount)
+            return
         whose = "this key's" if cap["of_key"] else "your"
         period = "" if cap["period"] == "total" else f" of this {cap['period']}"
         spent, limit = cap["spent_millicredits"], cap["cap_millicredits"]
@@ -57,10 +60,10 @@ class SpendCapReached(Problem):
 
 async def passed_cap(
     session: AsyncSession, user_id: UUID, key_id: UUID | None, amount: int, now: datetime | None
-) -> dict[str, Any]:
-    """The cap that one more hold of `amount` would pass: its period, value, and what is spent."""
+) -> dict[str, Any] | None:
+    """The cap that one more hold of `amount` would pass: its period, value, what is spent. Or none."""
     row = {"user": user_id, "key": key_id, "amount": amount, "now": now}
-    return dict(await session.scalar(PASSED, row))
+    return cast("dict[str, Any] | None", await session.scalar(PASSED, row))
 
 
 async def set_cap(

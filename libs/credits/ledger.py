@@ -89,7 +89,10 @@ async def take_back(
     amount: int,
     now: datetime | None = None,
 ) -> int:
-    """Take back a part of a grant, at most what is unspent, once a `reversal_id`."""
+    """Take back a part of a grant, at most what is unspent, once a `reversal_id`.
+
+    What is held now is owed: its release takes it back. Answers what was taken now.
+    """
     row = {"user": user_id, "key": key, "reversal": reversal_id, "amount": amount, "now": now}
     return int(await session.scalar(TAKE_BACK, row) or 0)
 
@@ -128,8 +131,7 @@ async def hold_credits(
             available_millicredits=available,
         )
     if outcome == "capped":
-        cap = await passed_cap(session, user_id, key_id, amount, now)
-        raise SpendCapReached(cap, amount)
+        raise SpendCapReached(await passed_cap(session, user_id, key_id, amount, now), amount)
 
 
 async def settle_hold(

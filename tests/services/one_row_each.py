@@ -57,6 +57,8 @@ ONE_ROW_EACH = {
     "ops.audit_log": """
         INSERT INTO ops.audit_log (actor, action, subject, user_id)
         VALUES ('admin:x', 'credits.granted', 'x', :user)""",
+    "credits.reversals": """
+        INSERT INTO credits.reversals (id, user_id) VALUES (:id, :user)""",
     "credits.spend_caps": """
         INSERT INTO credits.spend_caps (user_id, key_id, period, millicredits)
         VALUES (:user, :id, 'day', 5)""",

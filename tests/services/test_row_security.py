@@ -33,6 +33,7 @@ PASSES = {
     ("credits.grants", "easel_billing", "SELECT", "true"),
     ("credits.holds", "easel_billing", "SELECT", "true"),
     ("credits.pockets", "easel_billing", "SELECT", "true"),
+    ("credits.reversals", "easel_billing", "SELECT", "true"),
     ("credits.spend_caps", "easel_billing", "SELECT", "true"),
     ("credits.transfers", "easel_billing", "SELECT", "true"),
     ("generation.jobs", "easel_owner", "SELECT", "true"),
@@ -246,7 +247,7 @@ async def test_the_ledgers_tables_are_written_by_its_functions_alone(admin: Asyn
     roles = [f"easel_{role}" for role in ROLES]
     assert (await admin.execute(rights, {"roles": roles})).all() == []
     owner = (await admin.execute(rights, {"roles": ["easel_owner"]})).all()
-    assert len(owner) == 14  # seven tables, two rights: the question can be answered
+    assert len(owner) == 16  # eight tables, two rights: the question can be answered
 
 
 async def test_functions_that_run_as_their_owner_pin_what_they_call(admin: AsyncSession) -> None:

@@ -121,8 +121,21 @@ BEGIN
     RETURN 'held';
 END $$;
 
+-- A refund's part of what was just released into a pocket; answers what was taken.
+CREATE FUNCTION credits.pay_owed(p_grant uuid, p_pocket smallint, p_released bigint)
+RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    back bigint;
+BEGIN
+    SELECT least(owed, p_released) INTO back FROM credits.grants WHERE id = p_grant FOR UPDATE;
+    UPDATE credits.grants SET owed = owed - back WHERE id = p_grant;
+    UPDATE credits.pockets SET remaining = remaining - back
+        WHERE grant_id = p_grant AND pocket = p_pocket;
+    RETURN back;
+END $$;
+
 -- End a hold: capture a part, release the rest. 'settled', 'replayed' (ended before) or 'unknown'.
--- What returns to a grant that has ended meanwhile leaves it at once.
+-- What returns to a grant that has ended meanwhile, or of which a refund is owed, leaves it at once.
 CREATE FUNCTION credits.settle_hold(p_user uuid, p_hold uuid, p_captured bigint, p_now timestamptz)
 RETURNS text LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
@@ -133,6 +146,8 @@ DECLARE
     taken bigint;
     rest bigint;
     ends text;
+    back bigint;
+    owes boolean;
 BEGIN
     DELETE FROM credits.holds WHERE user_id = p_user AND id = p_hold RETURNING * INTO h;
     IF NOT FOUND THEN
@@ -148,18 +163,23 @@ BEGIN
         missing := missing - taken;
         rest := h.parts[i] - taken;
         ends := NULL;
+        back := 0;
         IF rest > 0 THEN
             UPDATE credits.pockets SET remaining = remaining + rest
-                WHERE grant_id = h.grant_ids[i] AND pocket = h.pockets[i];
+                WHERE grant_id = h.grant_ids[i] AND pocket = h.pockets[i]
+                RETURNING owing INTO owes;
             IF NOT FOUND THEN
-                SELECT CASE ending WHEN 'expired' THEN 'expire' ELSE 'reverse' END
-                    INTO STRICT ends FROM credits.grants WHERE id = h.grant_ids[i];
+                SELECT CASE ending WHEN 'expired' THEN 'expire' ELSE 'reverse' END, rest
+                    INTO STRICT ends, back FROM credits.grants WHERE id = h.grant_ids[i];
+            ELSIF owes THEN
+                ends := 'reverse';
+                back := credits.pay_owed(h.grant_ids[i], h.pockets[i], rest);
             END IF;
         END IF;
         INSERT INTO credits.transfers
                 (user_id, kind, grant_id, amount, reference, part, model, key_id, created_at)
             SELECT p_user, v.kind, h.grant_ids[i], v.amount, p_hold, i, h.model, h.key_id, moment
-            FROM (VALUES ('capture', taken), ('release', rest), (ends, rest)) v (kind, amount)
+            FROM (VALUES ('capture', taken), ('release', rest), (ends, back)) v (kind, amount)
             WHERE v.amount > 0 AND v.kind IS NOT NULL;
     END LOOP;
     RETURN 'settled';

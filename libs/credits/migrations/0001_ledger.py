@@ -13,7 +13,7 @@ branch_labels = None
 depends_on = None
 
 HERE = Path(__file__).parent
-TENANT_TABLES = ("accounts", "grants", "pockets", "holds", "transfers", "spend_caps")
+TENANT_TABLES = ("accounts", "grants", "pockets", "holds", "transfers", "reversals", "spend_caps")
 READERS = ("easel_payment", "easel_generation", "easel_worker", "easel_billing")
 MAY_CALL = {
     "open_account": ("easel_user",),

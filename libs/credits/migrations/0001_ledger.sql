@@ -19,11 +19,14 @@ CREATE TABLE credits.grants (
         CHECK (kind IN ('free', 'plan', 'trial', 'top_up', 'promotion', 'admin')),
     amount bigint NOT NULL CHECK (amount > 0),
     expires_at timestamptz,
+    owed bigint NOT NULL DEFAULT 0 CHECK (owed >= 0),
     ending text CHECK (ending IN ('expired', 'replaced', 'refunded')),
     ended_at timestamptz,
     created_at timestamptz NOT NULL,
     CHECK ((ending IS NULL) = (ended_at IS NULL))
 );
+COMMENT ON COLUMN credits.grants.owed IS
+    'what a refund could not take back, since it was held: taken when it is released';
 CREATE INDEX ix_grants_user_id ON credits.grants (user_id, created_at);
 CREATE INDEX ix_grants_expires_at ON credits.grants (expires_at) WHERE ended_at IS NULL;
 
@@ -38,6 +41,7 @@ CREATE TABLE credits.pockets (
     remaining bigint NOT NULL CONSTRAINT never_negative CHECK (remaining >= 0),
     expires_at timestamptz,
     created_at timestamptz NOT NULL,
+    owing boolean NOT NULL DEFAULT false,
     PRIMARY KEY (grant_id, pocket)
 ) WITH (fillfactor = 50);
 CREATE INDEX ix_pockets_burn_order
@@ -92,6 +96,12 @@ CREATE TABLE credits.transfers (
 COMMENT ON COLUMN credits.transfers.part IS 'a hold of several grants has as many parts';
 CREATE INDEX ix_transfers_captures ON credits.transfers (user_id, created_at)
     WHERE kind = 'capture';
+
+-- Partial refunds that were applied, each once.
+CREATE TABLE credits.reversals (
+    id uuid PRIMARY KEY,
+    user_id uuid NOT NULL
+);
 
 CREATE TABLE credits.spend_caps (
     user_id uuid NOT NULL,

@@ -80,7 +80,8 @@ BEGIN
     ), 0);
 END $$;
 
--- Take a part of a grant back, at most what is unspent; once a reversal.
+-- Take a part of a grant back, at most what is unspent; once a reversal. What is held now is owed:
+-- its release takes it back. Answers what was taken now.
 CREATE FUNCTION credits.take_back(
     p_user uuid, p_key text, p_reversal uuid, p_amount bigint, p_now timestamptz
 ) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -92,11 +93,17 @@ BEGIN
     SELECT grant_id, least(sum(remaining), p_amount) INTO source, taken FROM credits.pockets
         WHERE grant_id = (SELECT id FROM credits.grants WHERE user_id = p_user AND key = p_key)
         GROUP BY grant_id;
-    IF NOT FOUND OR taken <= 0 THEN RETURN 0; END IF;
+    IF NOT FOUND OR p_amount <= 0 OR EXISTS (
+        SELECT FROM credits.reversals WHERE id = p_reversal
+    ) THEN RETURN 0; END IF;
+    INSERT INTO credits.reversals VALUES (p_reversal, p_user);
+    IF taken < p_amount THEN
+        UPDATE credits.grants SET owed = owed + p_amount - taken WHERE id = source;
+        UPDATE credits.pockets SET owing = true WHERE grant_id = source;
+    END IF;
+    IF taken = 0 THEN RETURN 0; END IF;
     INSERT INTO credits.transfers (user_id, kind, grant_id, amount, reference, created_at)
-        VALUES (p_user, 'reverse', source, taken, p_reversal, coalesce(p_now, now()))
-        ON CONFLICT DO NOTHING;
-    IF NOT FOUND THEN RETURN 0; END IF;
+        VALUES (p_user, 'reverse', source, taken, p_reversal, coalesce(p_now, now()));
     UPDATE credits.pockets p SET remaining = remaining - least(remaining, taken - before)
         FROM (SELECT pocket, sum(remaining) OVER (ORDER BY pocket) - remaining AS before
             FROM credits.pockets WHERE grant_id = source) earlier

@@ -14,12 +14,20 @@ class Grant:
     order: int
     expires_at: datetime | None
     remaining: int
+    owed: int = 0
     ended: bool = False
 
     def burn_order(self) -> tuple[bool, float, int]:
         """Earliest expiry first, then oldest."""
         expires = self.expires_at.timestamp() if self.expires_at else 0.0
         return (self.expires_at is None, expires, self.order)
+
+    def take_in(self, released: int) -> int:
+        """Take back what a hold releases, but for what is owed; answers that."""
+        paid = min(self.owed, released)
+        self.owed -= paid
+        self.remaining += released - paid
+        return paid
 
     def is_live(self, now: datetime) -> bool:
         """Whether credits can be taken from it."""
@@ -87,7 +95,7 @@ class Account:
             if self.grants[key].ended:
                 self.lost += part - taken
             else:
-                self.grants[key].remaining += part - taken
+                self.lost += self.grants[key].take_in(part - taken)
         return True
 
     def release_expired(self, now: datetime) -> int:
@@ -108,9 +116,11 @@ class Account:
 
     def take_back(self, key: str, reversal: UUID, amount: int) -> int:
         grant = self.grants.get(key)
-        taken = min(grant.remaining, amount) if grant and reversal not in self.reversals else 0
-        if grant and taken:
-            self.reversals.add(reversal)
-            grant.remaining -= taken
-            self.lost += taken
+        if grant is None or grant.ended or reversal in self.reversals:
+            return 0
+        self.reversals.add(reversal)
+        taken = min(grant.remaining, amount)
+        grant.remaining -= taken
+        grant.owed += amount - taken
+        self.lost += taken
         return taken

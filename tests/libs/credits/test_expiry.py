@@ -141,6 +141,34 @@ async def test_a_partial_refund_takes_back_at_most_what_is_unspent(sessions: Ses
     assert await left(sessions, user) == 0
 
 
+async def test_a_refund_of_what_is_held_is_taken_when_it_is_released(
+    sessions: SessionsOf,
+) -> None:
+    user, refund = uuid4(), uuid4()
+    await give(sessions, user, 2_000_000, key="pack")
+    kept, dropped = await hold(sessions, user, 900_000), await hold(sessions, user, 1_100_000)
+    for taken in (0, 0):  # once, however often it is told
+        async with transaction(sessions("billing"), user) as session:
+            assert taken == await take_back(
+                session, user_id=user, key="pack", reversal_id=refund, amount=1_500_000, now=NOW
+            )
+    await settle(sessions, user, kept, 800_000)
+    assert await left(sessions, user) == 0
+    await settle(sessions, user, dropped, 100_000)
+    # 1,100 credits came back in all, and 1,500 were owed
+    assert await left(sessions, user) == 0
+
+
+async def test_what_a_refund_does_not_need_of_a_release_stays(sessions: SessionsOf) -> None:
+    user = uuid4()
+    await give(sessions, user, 1_000, key="pack")
+    job = await hold(sessions, user, 1_000)
+    async with transaction(sessions("billing"), user) as session:
+        await take_back(session, user_id=user, key="pack", reversal_id=uuid4(), amount=300, now=NOW)
+    await settle(sessions, user, job, 100)
+    assert await left(sessions, user) == 600
+
+
 async def test_a_hold_that_nobody_settles_is_released(sessions: SessionsOf) -> None:
     user = uuid4()
     await give(sessions, user, 1_000, key="month")
