@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from libs.tiers.catalogue import Interval, TierName
 from services.payment.lifecycle_facts import Status
@@ -43,6 +43,11 @@ class CurrentAnswer(BaseModel):
 
     plan: TierName
     subscription: SubscriptionAnswer | None
+    other_subscriptions: int = Field(
+        ge=0,
+        description="Further live subscriptions of the caller, each charged by itself; normally 0."
+        " Cancelling comes to the next one when the one shown is cancelled.",
+    )
     next_free_credits_at: datetime | None
 
 

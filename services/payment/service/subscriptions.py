@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.tiers.entitlements import tier_of
-from services.payment.current import current_of
+from services.payment.current import current_of, live_of
 from services.payment.lifecycle import GRACE
 from services.payment.models import Subscription
 from services.payment.offers import PlanOffer
@@ -17,10 +17,11 @@ from services.payment.schemas.subscriptions import CurrentAnswer, SubscriptionAn
 
 async def get_current(session: AsyncSession, user_id: UUID, now: datetime) -> CurrentAnswer:
     """The user's plan and the subscription that gives it, if one does."""
-    current = current_of(await own_billing.list_subscriptions(session, user_id), now)
+    live = live_of(await own_billing.list_subscriptions(session, user_id), now)
     return CurrentAnswer(
         plan=(await tier_of(session, user_id)).name,
-        subscription=show_subscription(current) if current else None,
+        subscription=show_subscription(live[0]) if live else None,
+        other_subscriptions=max(0, len(live) - 1),
         next_free_credits_at=await own_billing.next_free_month(session, user_id),
     )
 

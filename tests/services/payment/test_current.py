@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from libs.tiers.catalogue import TierName
-from services.payment.current import current_of, is_live
+from services.payment.current import RENEWING, current_of, is_live, live_of
 from services.payment.lifecycle_facts import Status
 from services.payment.models import Subscription
 
@@ -56,3 +56,11 @@ def test_the_one_that_gives_most_then_the_newest_is_current() -> None:
     assert current_of([starter, pro, newer_pro, over], NOW) is newer_pro
     assert current_of([over], NOW) is None
     assert current_of([], NOW) is None
+
+
+def test_one_that_renews_is_current_before_a_larger_one_that_is_cancelled() -> None:
+    cancelled = subscription("1", "cancelled", "studio", ends_in=5)
+    for status in RENEWING:
+        renewing = subscription("2", status, "free", age=50)
+        assert live_of([cancelled, renewing], NOW) == [renewing, cancelled]
+    assert current_of([cancelled], NOW) is cancelled
