@@ -1,6 +1,6 @@
 """What administrators ask and see. Amounts are milli-credits, with a readable text beside them."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from libs.web.text_fields import refuse_control_characters
 from services.payment.models import InboxState
 
 GrantedKind = Literal["admin", "promotion"]
+LATEST = datetime(2100, 12, 31, 23, 59, 59, tzinfo=UTC)
 Reason = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=3, max_length=500),
@@ -34,6 +35,13 @@ EXAMPLE: JsonDict = {
 }
 
 
+def require_our_time(moment: datetime) -> datetime:
+    """Raises ValueError for a moment after 2100: of the last ones no other zone can tell."""
+    if moment > LATEST:
+        raise ValueError(f"must not be after {LATEST:%Y-%m-%d}")
+    return moment
+
+
 class GrantRequest(BaseModel):
     """Credits for a user: `credits` or `amount_millicredits`.
 
@@ -46,7 +54,7 @@ class GrantRequest(BaseModel):
     credits: CreditAmount | None = None
     amount_millicredits: int | None = Field(default=None, ge=1, le=MAX_MILLICREDITS)
     kind: GrantedKind
-    expires_at: AwareDatetime | None = None
+    expires_at: Annotated[AwareDatetime, AfterValidator(require_our_time)] | None = None
     reason: Reason
 
     @model_validator(mode="after")

@@ -137,6 +137,8 @@ FUTURE = datetime(2099, 1, 1, tzinfo=UTC).isoformat()
         ({"kind": "promotion"}, "body"),
         ({"expires_at": "2099-01-01T00:00:00"}, "body.expires_at"),
         ({"expires_at": "2020-01-01T00:00:00Z"}, "body.expires_at"),
+        ({"expires_at": "2101-01-01T00:00:00Z"}, "body.expires_at"),
+        ({"expires_at": "9999-12-31T23:59:59-23:59"}, "body.expires_at"),
         ({"reason": "  x "}, "body.reason"),
         ({"reason": "nul\x00nul"}, "body.reason"),
         ({"reason": None}, "body.reason"),
