@@ -23,6 +23,7 @@ TRANSFERS = text(
     ORDER BY id DESC LIMIT :rows
     """
 )
+LOCK_CAPS = text("SELECT pg_advisory_xact_lock(hashtextextended('spend-caps/' || :user, 0))")
 # group -> what is grouped, and in which order it is shown
 GROUPS = {
     "day": ("to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')", "1"),
@@ -42,6 +43,11 @@ USAGE = {
     )
     for group, (expression, order) in GROUPS.items()
 }
+
+
+async def lock_caps(session: AsyncSession, user_id: UUID) -> None:
+    """Let nobody else change the user's spend caps until the transaction ends."""
+    await session.execute(LOCK_CAPS, {"user": str(user_id)})
 
 
 async def read_balance(session: AsyncSession, user_id: UUID) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from libs.credits.amounts import MAX_MILLICREDITS
-from libs.credits.caps import Period
+from libs.credits.caps import ACCOUNT, Period
 
 GroupBy = Literal["day", "model", "key"]
 EARLIEST, LATEST = date(2020, 1, 1), date(2100, 1, 1)
@@ -18,6 +18,13 @@ def require_our_time(day: date) -> date:
     if not EARLIEST <= day <= LATEST:
         raise ValueError(f"must be between {EARLIEST} and {LATEST}")
     return day
+
+
+def require_real_key(key_id: UUID) -> UUID:
+    """Raises ValueError for the id under which the account's own caps are kept."""
+    if key_id == ACCOUNT:
+        raise ValueError("is no key; leave it out for a cap of the account")
+    return key_id
 
 
 Day = Annotated[date, AfterValidator(require_our_time)]
@@ -118,7 +125,7 @@ class SpendCapChange(BaseModel):
         },
     )
 
-    key_id: UUID | None = None
+    key_id: Annotated[UUID, AfterValidator(require_real_key)] | None = None
     period: Period
     limit_millicredits: int | None = Field(ge=0, le=MAX_MILLICREDITS)
 
