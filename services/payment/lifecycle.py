@@ -105,13 +105,22 @@ class Life:
             end = self.end_of(self.newest)
             return end + RENEWAL_SLACK if end else None
         if status == "cancelled":
-            return self.newest.ends_at
+            return self.leaving_until()
         if status == "past_due":
             began = self.since("past_due")
             return began + GRACE if began else None
         if status == "paused" and self.basis is not None:
             return self.end_of(self.basis)
         return None
+
+    def leaving_until(self) -> datetime | None:
+        """A cancellation keeps what is paid; it gives nothing back that a pause had ended."""
+        others = [seen for seen in self.history if seen.status != "cancelled"]
+        ends_at = self.newest.ends_at
+        paid_until = self.end_of(self.basis) if self.basis else None
+        if ends_at and paid_until and others[-1].status == "paused":
+            return min(ends_at, paid_until)
+        return ends_at
 
     def end_of(self, running: Observation) -> datetime | None:
         """Until when a trial or an active subscription is served without another payment."""

@@ -258,6 +258,16 @@ def test_another_interval_begins_a_period_at_once() -> None:
     assert due_key(STARTED, changed, now="2027-03-10") == "plan:7:2027-04-10:pro"
 
 
+def test_cancelling_brings_nothing_back_that_a_pause_had_ended() -> None:
+    paused = seen("paused", "2027-02-10", renews="2027-02-28")
+    free_cycle = seen("paused", "2027-02-28", renews="2027-03-31")
+    early = seen("cancelled", "2027-02-20", ends="2027-02-28")
+    late = seen("cancelled", "2027-03-10", ends="2027-03-31")
+    assert standing(STARTED, paused, early, now="2027-02-27").tier == "pro"
+    assert standing(STARTED, paused, free_cycle, now="2027-03-09").tier == "free"
+    assert standing(STARTED, paused, free_cycle, late, now="2027-03-11").tier == "free"
+
+
 def test_what_is_left_of_a_year_does_not_come_back_when_a_later_month_is_not_paid() -> None:
     monthly = seen("active", "2027-03-10", renews="2027-04-10", billing_anchor=10)
     failed = seen("past_due", "2027-04-10", renews="2027-04-13")
