@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
+from prometheus_client import Counter
 from pydantic import AwareDatetime, Field, ValidationError
 
 from libs.telemetry.logs import get_logger
@@ -32,6 +33,10 @@ LONGEST_RETRY_SECONDS = 3600
 # Our own mistake or theirs; nothing that the customer could mend.
 DEFECTS = (400, 401, 403, 405, 406, 415)
 Answer = TypeVar("Answer", bound=Document)
+Row = TypeVar("Row", SubscriptionResource, InvoiceResource, OrderResource)
+unreadable = Counter(
+    "easel_reconciliation_unreadable_total", "Rows of the provider's lists that we cannot read"
+)
 
 
 class CheckoutAttributes(Document):
@@ -71,28 +76,11 @@ class ListMeta(Document):
     page: PageNumbers
 
 
-class Subscriptions(Document):
-    """One page of subscriptions."""
+class ListPage(Document):
+    """One page of a list; each row is read by itself."""
 
-    data: list[SubscriptionResource]
+    data: list[Any]
     meta: ListMeta
-
-
-class Invoices(Document):
-    """One page of invoices of subscriptions."""
-
-    data: list[InvoiceResource]
-    meta: ListMeta
-
-
-class Orders(Document):
-    """One page of orders."""
-
-    data: list[OrderResource]
-    meta: ListMeta
-
-
-OnePage = TypeVar("OnePage", Subscriptions, Invoices, Orders)
 
 
 class Refusal(Document):
@@ -156,29 +144,27 @@ class LemonSqueezy:
     async def list_subscriptions(self) -> AsyncIterator[SubscriptionResource]:
         """Every subscription of the store, page by page, newest first.
 
-        One that is made meanwhile may shift another onto the next page: it comes twice then.
+        One that is made meanwhile may shift another onto the next page: it comes twice then. Rows
+        of any list that cannot be read are logged, counted and left out.
         """
-        async for page in self._pages("/subscriptions", Subscriptions):
-            for resource in page.data:
-                yield resource
+        async for resource in self._rows("/subscriptions", SubscriptionResource):
+            yield resource
 
     async def list_invoices(self, since: datetime) -> AsyncIterator[InvoiceResource]:
         """Every invoice of a subscription that was made since then, newest first."""
-        async for page in self._pages("/subscription-invoices", Invoices):
-            for resource in page.data:
-                if resource.attributes.created_at < since:
-                    return
-                yield resource
+        async for resource in self._rows("/subscription-invoices", InvoiceResource):
+            if resource.attributes.created_at < since:
+                return
+            yield resource
 
     async def list_orders(self, since: datetime) -> AsyncIterator[OrderResource]:
         """Every order that was made since then, newest first."""
-        async for page in self._pages("/orders", Orders):
-            for resource in page.data:
-                if resource.attributes.created_at < since:
-                    return
-                yield resource
+        async for resource in self._rows("/orders", OrderResource):
+            if resource.attributes.created_at < since:
+                return
+            yield resource
 
-    async def _pages(self, path: str, shape: type[OnePage]) -> AsyncIterator[OnePage]:
+    async def _rows(self, path: str, shape: type[Row]) -> AsyncIterator[Row]:
         number = last = 1
         while number <= last:
             query = {
@@ -186,8 +172,10 @@ class LemonSqueezy:
                 "page[number]": number,
                 "page[size]": PAGE_SIZE,
             }
-            page = await self._call("GET", path, shape, query=query)
-            yield page
+            page = await self._call("GET", path, ListPage, query=query)
+            for row in page.data:
+                if (resource := read_row(path, row, shape)) is not None:
+                    yield resource
             number, last = number + 1, page.meta.page.last
 
     async def change_variant(
@@ -242,6 +230,18 @@ class LemonSqueezy:
         except (httpx.HTTPError, ValidationError) as error:
             log.warning("provider_away", method=method, path=path, error=repr(error))
             raise BillingUnavailable(retry_after_seconds=RETRY_SECONDS) from error
+
+
+def read_row(path: str, row: Any, shape: type[Row]) -> Row | None:
+    """One row of a list; None, logged without its content, if it is not what we know."""
+    try:
+        return shape.model_validate(row)
+    except ValidationError as error:
+        named = row.get("id") if isinstance(row, dict) else None
+        wrong = [".".join(map(str, one["loc"])) for one in error.errors(include_input=False)]
+        log.error("provider_row_unreadable", path=path, row_id=str(named), fields=wrong)
+        unreadable.inc()
+        return None
 
 
 def attributes_of(order: CheckoutOrder) -> dict[str, Any]:

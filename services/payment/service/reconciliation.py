@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from libs.audit.log import record
 from libs.kernel.ids import new_id
 from libs.telemetry.logs import get_logger
+from libs.web.problem_answers import is_away
 from services.payment.desk import Desk
 from services.payment.lemon_squeezy.client import LemonSqueezy
 from services.payment.lemon_squeezy.resources import (
@@ -45,6 +46,7 @@ OF_ORDER = {
     "refunded": "order_refunded",
 }
 repairs = Counter("easel_reconciliation_repairs_total", "Facts that no webhook had told us")
+failed = Counter("easel_reconciliation_failed_total", "Facts that could not be applied")
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,29 @@ async def all_facts(provider: LemonSqueezy, now: datetime) -> AsyncIterator[Reso
 
 
 async def reconcile(desk: Desk, theirs: AsyncIterable[Resource]) -> Comparison:
-    """Compare every fact, each repair in a transaction of its own."""
+    """Compare every fact, each repair in a transaction of its own.
+
+    One that fails is logged and counted, and keeps no other waiting. Raises while a part is away.
+    """
     compared = repaired = 0
     async for resource in theirs:
         event = event_of(resource, desk.shelf)
         if event is not None:
             compared += 1
-            repaired += await repair(desk, event)
+            repaired += await try_repair(desk, event)
     return Comparison(compared, repaired)
+
+
+async def try_repair(desk: Desk, event: WebhookEvent) -> bool:
+    """`repair`; False, logged and counted, for a fact that cannot be applied."""
+    try:
+        return await repair(desk, event)
+    except Exception as error:
+        if is_away(error):
+            raise
+        log.error("repair_failed", subject=event.data.subject, exc_info=error)
+        failed.inc()
+        return False
 
 
 def event_of(resource: Resource, shelf: Shelf) -> WebhookEvent | None:
