@@ -1,13 +1,11 @@
 """The caller's subscription: see it, preview and make changes, cancel, resume."""
 
-from collections.abc import Awaitable
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from libs.audit.log import record
 from libs.auth.dependencies import CurrentPrincipal, TenantSession
 from libs.auth.principals import Principal
 from libs.db.transaction import transaction
@@ -18,8 +16,6 @@ from libs.web.idempotency import (
     IdempotentRequestRunning,
 )
 from libs.web.openapi import problem_answers
-from services.payment.lemon_squeezy.resources import SubscriptionResource
-from services.payment.plan_changes import PlanChange
 from services.payment.problems import (
     BillingRefused,
     BillingUnavailable,
@@ -30,6 +26,7 @@ from services.payment.problems import (
     SubscriptionNotFound,
 )
 from services.payment.routes.outside_calls import answer_after_call
+from services.payment.routes.provider_verbs import PlannedSteps, observe, take_steps
 from services.payment.schemas.subscriptions import (
     ChangePreview,
     ChangeRequest,
@@ -37,7 +34,6 @@ from services.payment.schemas.subscriptions import (
     LinksAnswer,
 )
 from services.payment.service import changes, subscriptions
-from services.payment.service.standing import observe_subscription
 
 router = APIRouter(prefix="/api/v1/subscriptions/current", tags=["subscriptions"])
 CHANGING = (
@@ -98,23 +94,26 @@ async def change_plan(
     """Change plan or interval, as `change-preview` tells.
 
     Up, or to another interval: at once; the difference is charged now. Down: when what is paid for
-    ends; nothing is lost until then.
+    ends; nothing is lost until then. Repeated with its Idempotency-Key after an answer that was
+    lost, it tells what holds: with a key, asking for the plan that holds already is no conflict.
     """
-    state = request.app.state
+    state, user_id = request.app.state, principal.user_id
 
-    async def prepare(session: AsyncSession) -> PlanChange:
-        return await changes.make_change(session, principal.user_id, body.offer, state.clock())
+    async def prepare(session: AsyncSession) -> PlannedSteps | CurrentAnswer:
+        now = state.clock()
+        try:
+            change = await changes.make_change(session, user_id, body.offer, now)
+        except PlanUnchanged:
+            if idempotency_key is None:
+                raise
+            return await subscriptions.get_current(session, user_id, now)
+        current = await subscriptions.require_current(session, user_id, now)
+        return PlannedSteps(current.provider_id, current.variant_id, change.steps)
 
-    async def call(change: PlanChange) -> CurrentAnswer:
-        answer = None
-        for step in change.steps:
-            variant = state.shelf.variant_of(step.offer)
-            asked = state.lemon_squeezy.change_variant(
-                change.subscription, variant, charge_now=step.charge_now
-            )
-            answer = await observe(state, principal, asked, "subscription.changed")
-        assert answer is not None
-        return answer
+    async def call(planned: PlannedSteps | CurrentAnswer) -> CurrentAnswer:
+        if isinstance(planned, CurrentAnswer):
+            return planned
+        return await take_steps(state, principal, planned)
 
     return await answer_after_call(
         state.billing_sessions,
@@ -133,7 +132,7 @@ async def cancel_subscription(request: Request, principal: CurrentPrincipal) -> 
     state = request.app.state
     provider_id = await find_current(state, principal)
     asked = state.lemon_squeezy.cancel(provider_id)
-    return await observe(state, principal, asked, "subscription.cancelled")
+    return await observe(state, principal, await asked, "subscription.cancelled")
 
 
 @router.post(
@@ -148,7 +147,7 @@ async def resume_subscription(request: Request, principal: CurrentPrincipal) -> 
         if current.status != "cancelled":
             raise NotCancelled()
     asked = state.lemon_squeezy.resume(current.provider_id)
-    return await observe(state, principal, asked, "subscription.resumed")
+    return await observe(state, principal, await asked, "subscription.resumed")
 
 
 async def find_current(state: Any, principal: Principal) -> str:
@@ -156,28 +155,3 @@ async def find_current(state: Any, principal: Principal) -> str:
     async with transaction(state.sessions, principal.user_id) as session:
         current = await subscriptions.require_current(session, principal.user_id, state.clock())
         return current.provider_id
-
-
-async def observe(
-    state: Any, principal: Principal, asked: Awaitable[SubscriptionResource], action: str
-) -> CurrentAnswer:
-    """Ask the provider, and make what it answers hold here at once: its webhook will be no news.
-
-    The audit log keeps that the customer asked for it.
-    """
-    resource, user_id, now = await asked, principal.user_id, state.clock()
-    async with transaction(state.billing_sessions, user_id) as session:
-        await observe_subscription(session, resource, now, user_id=user_id, shelf=state.shelf)
-        await record(
-            session,
-            actor=f"user:{user_id}",
-            action=action,
-            subject=f"subscription:{resource.id}",
-            user_id=user_id,
-            details={
-                "status": resource.attributes.status,
-                "variant": resource.attributes.variant_id,
-            },
-            now=now,
-        )
-        return await subscriptions.get_current(session, user_id, now)
