@@ -61,7 +61,7 @@ class SpendCapReached(Problem):
 async def passed_cap(
     session: AsyncSession, user_id: UUID, key_id: UUID | None, amount: int, now: datetime | None
 ) -> dict[str, Any] | None:
-    """The cap that one more hold of `amount` would pass: its period, value, what is spent. Or none."""
+    """The cap that one more hold of `amount` would pass: its period, value, what is spent."""
     row = {"user": user_id, "key": key_id, "amount": amount, "now": now}
     return cast("dict[str, Any] | None", await session.scalar(PASSED, row))
 

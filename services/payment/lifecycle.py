@@ -138,12 +138,13 @@ class Life:
         return max(tiers, key=tier_rank)
 
     def due_trial(self) -> DueGrant | None:
-        """The trial's credits: a quarter of the month, until the trial ends."""
+        """The trial's credits: a quarter of the month of the plan that it began with, until the
+        trial ends. Another plan within the trial gives its limits, and no more credits."""
         end = self.basis.trial_ends_at if self.basis else None
         serving = self.newest.status in ("on_trial", "cancelled", "paused") and not self.is_over
         if end is None or end <= self.now or not serving:
             return None
-        tier = self.trial_tier()
+        tier = next(seen.tier for seen in self.history if seen.status == "on_trial")
         key = f"trial:{self.newest.subscription}:{tier}"
         return DueGrant(key, "trial", month_of(tier) // TRIAL_SHARE, end)
 
@@ -175,8 +176,10 @@ class Life:
         return period == min(rivals, key=lambda known: abs(known.start - payment.created_at))
 
     def is_refunded(self, period: Period) -> bool:
-        """An invoice of the period was given back in full."""
-        return any(payment.is_refunded for payment in self.payments_of(period))
+        """All that was paid for the period was given back."""
+        payments = self.payments_of(period)
+        paid = sum(payment.total_cents for payment in payments)
+        return 0 < paid <= sum(payment.refunded_cents for payment in payments)
 
     def is_free(self, period: Period) -> bool:
         """The period began during a pause, in which billing cycles pass without a charge."""
@@ -185,9 +188,11 @@ class Life:
         return began_paused and not self.payments_of(period)
 
     def reversals(self, period: Period, amount: int) -> Iterator[Reversal]:
-        """What partial refunds of the period take back of a grant."""
-        for payment in self.payments_of(period):
-            if share := payment.share_of(amount):
+        """What partial refunds take back of a grant: their share of all that the period cost."""
+        payments = self.payments_of(period)
+        paid = sum(payment.total_cents for payment in payments)
+        for payment in payments:
+            if share := amount * payment.refunded_cents // paid if paid else 0:
                 yield Reversal(f"invoices:{payment.invoice}", share)
 
     def ending(self) -> Ending:

@@ -45,15 +45,6 @@ class Payment:
     total_cents: int
     refunded_cents: int = 0
 
-    @property
-    def is_refunded(self) -> bool:
-        """All of it was given back."""
-        return 0 < self.total_cents <= self.refunded_cents
-
-    def share_of(self, amount: int) -> int:
-        """The part of `amount` that a partial refund concerns, rounded down."""
-        return amount * self.refunded_cents // self.total_cents if self.total_cents else 0
-
 
 def age_order(observation: Observation) -> tuple[datetime, int, float, int, bytes]:
     """Sorts states from the oldest to the newest, alike on every machine."""

@@ -90,6 +90,9 @@ def require_possible(before: Standing, wanted: PlanOffer) -> PlanOffer:
     tier = newest.tier if before.tier == DEFAULT_TIER else before.tier
     if wanted.interval != newest.interval and tier_rank(wanted.tier) < tier_rank(tier):
         raise ChangeNotOffered("Change to the smaller plan first; the interval can follow")
+    if newest.status == "active" and (newest.interval, wanted.interval) == ("year", "month"):
+        # the provider would begin a month at once, each time with the credits of a month
+        raise ChangeNotOffered("A year that is paid runs to its end; cancel, and buy by the month")
     return PlanOffer(tier, newest.interval)
 
 

@@ -71,7 +71,7 @@ async def apply_subscription(
 ) -> Applied:
     """A state of a subscription."""
     resource = read(SubscriptionResource, event)
-    known = assigned or await owners.owner_of_subscription(session, resource.id)
+    known = await owners.owner_of_subscription(session, resource.id) or assigned
     user_id = await find_user(session, event, known, resource.attributes.customer_id)
     is_news = await observe_subscription(session, resource, now, user_id=user_id, shelf=shelf)
     return Applied(user_id, is_news)
@@ -83,7 +83,7 @@ async def apply_invoice(
     """A payment of a subscription: made, failed or given back."""
     resource = read(InvoiceResource, event)
     told = resource.attributes
-    known = assigned or await owners.owner_of_subscription(session, told.subscription_id)
+    known = await owners.owner_of_subscription(session, told.subscription_id) or assigned
     user_id = await find_user(session, event, known, told.customer_id)
     is_news = await record_invoice(session, resource, now, user_id=user_id)
     await tell_of_invoice(session, user_id, event.meta.event_name, resource, now)
@@ -95,7 +95,7 @@ async def apply_order(
 ) -> Applied:
     """A purchase: made or given back."""
     resource = read(OrderResource, event)
-    known = assigned or await owners.owner_of_order(session, resource.id)
+    known = await owners.owner_of_order(session, resource.id) or assigned
     user_id = await find_user(session, event, known, resource.attributes.customer_id)
     is_news = await record_order(session, resource, now, user_id=user_id, shelf=shelf)
     offer = shelf.offer_of(resource.attributes.first_order_item.variant_id)

@@ -37,6 +37,16 @@ def test_a_refund_before_the_period_is_known_ends_it_too() -> None:
     assert due_key(STARTED, RENEWED, now="2027-03-01", payments=[back]) is None
 
 
+def test_one_of_two_invoices_given_back_leaves_what_the_other_paid() -> None:
+    first = paid("2027-01-31", reason="initial")
+    change = paid("2027-02-10", reason="updated", refunded=7_500, invoice="2")
+    half = standing(STARTED, now="2027-02-12", payments=[first, change]).grant
+    assert half is not None
+    assert half.reversals == (Reversal("invoices:2", half.amount // 2),)
+    both = [paid("2027-01-31", reason="initial", refunded=7_500), change]
+    assert due_key(STARTED, now="2027-02-12", payments=both) is None
+
+
 def test_a_refunded_change_of_plan_ends_the_period_that_it_was_made_in() -> None:
     back = paid("2027-02-27", reason="updated", refunded=7_500)
     assert due_key(STARTED, RENEWED, now="2027-02-27", payments=[back]) is None

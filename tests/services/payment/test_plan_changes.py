@@ -152,14 +152,19 @@ async def test_from_months_to_years_is_a_new_period_from_now(shop: Storefront, a
     assert 27 <= (granted - shop.clock.now).days <= 31
 
 
-async def test_up_with_another_interval_too(shop: Storefront, ada: Caller) -> None:
+async def test_a_year_runs_to_its_end_and_can_grow(shop: Storefront, ada: Caller) -> None:
     await shop.subscribe(ada, "starter", "year")
     await shop.advance(days=100)
-    preview = await change_as_previewed(shop, ada, plan("studio"))
+    for path in (PREVIEW, CHANGE):
+        for tier in (
+            "starter",
+            "studio",
+        ):  # each change back and forth would give a month's credits
+            assert problem_of(await ada.post(path, plan(tier))) == (409, "change-not-offered")
+    preview = await change_as_previewed(shop, ada, plan("studio", "year"))
     assert preview["takes_effect"] == "now"
-    # 265 of 365 days of 250 dollars are left, studio costs 150: no charge, the rest is credited
-    assert -4_000 < preview["estimated_proration_cents"] < -2_000
-    assert (await charged(shop))[0] == ("updated", 0)
+    # 265 of 365 days of the difference of 1,250 dollars
+    assert 89_000 < preview["estimated_proration_cents"] < 92_000
     assert (await shop.credits(ada))["plan"] == 30_000
 
 
@@ -171,13 +176,13 @@ async def test_down_with_another_interval_is_not_one_step(shop: Storefront, ada:
     assert (await shop.current(ada))["subscription"]["plan"] == "pro"
 
 
-async def test_up_in_a_trial_costs_nothing_and_gives_the_larger_trial(
+async def test_up_in_a_trial_costs_nothing_and_gives_no_more_credits(
     shop: Storefront, ada: Caller
 ) -> None:
     await shop.buy(ada, **plan("starter"))
     invoices = await charged(shop)
     preview = await change_as_previewed(shop, ada, plan("pro"))
-    assert (preview["lost_credits"], preview["granted_credits"]) == ("1250", "3750")
+    assert (preview["lost_credits"], preview["granted_credits"]) == ("0", "0")
     assert preview["estimated_proration_cents"] == 0
     assert preview["next_charge_cents"] == 7_500
     assert await charged(shop) == invoices
