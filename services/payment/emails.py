@@ -95,6 +95,18 @@ def ended(subscription: str, tier: TierName) -> Letter:
     )
 
 
+def charged_twice(subscription: str, tier: TierName, other: TierName) -> Letter:
+    """A subscription renews beside an older one of the same customer."""
+    return letter(
+        f"duplicate:{subscription}",
+        "You have two plans, and both renew",
+        f"You bought the {tier.capitalize()} plan while you had the {other.capitalize()} plan."
+        " Each is charged by itself; the larger one counts, and the credits of both are yours.",
+        "If that is not what you want, open your plan in Easel and cancel there. Cancelling ends"
+        " the larger one first; cancelling again ends the other one, too.",
+    )
+
+
 def refunded(what: str, cents: int, total: int, currency: str, url: str | None) -> Letter:
     """Money was given back: `cents` in all, of a payment of `total`."""
     return letter(

@@ -22,6 +22,7 @@ from services.payment.desk import Desk
 from services.payment.lemon_squeezy.client import LemonSqueezy
 from services.payment.repository import grants, reconciliation, subscriptions
 from services.payment.repository.owners import enter_user
+from services.payment.service.letters import tell_of_duplicates
 from services.payment.service.reconciliation import all_facts, reconcile
 from services.payment.service.standing import settle_user
 
@@ -37,6 +38,10 @@ reconciled_at = Gauge(
 )
 failed_users = Counter(
     "easel_billing_users_failed_total", "Users who could not be settled", ("round",)
+)
+
+duplicates = Gauge(
+    "easel_billing_duplicate_subscriptions", "Users of whom more than one subscription renews"
 )
 
 Verb = Callable[[AsyncSession, UUID, datetime], Awaitable[object]]
@@ -93,6 +98,14 @@ async def release(session: AsyncSession, user_id: UUID, now: datetime) -> None:
     """One user's holds."""
     await enter_user(session, user_id)
     await release_expired_holds(session, user_id=user_id, now=now)
+
+
+async def tell_who_is_charged_twice(desk: Desk) -> None:
+    """Count the users of whom more than one subscription renews; each is told by a letter."""
+    async with desk.sessions.begin() as session:
+        users = await subscriptions.users_charged_twice(session)
+    duplicates.set(len(users))
+    await for_each("duplicate subscriptions", desk, users, tell_of_duplicates)
 
 
 async def for_each(name: str, desk: Desk, users: Sequence[UUID], verb: Verb) -> None:

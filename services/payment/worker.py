@@ -69,6 +69,7 @@ def build_rounds(
         "expired credits": (partial(rounds.end_expired_credits, desk), 10),
         "expired holds": (partial(rounds.release_lost_holds, desk), 10),
         "free months": (partial(rounds.grant_free_months, desk), 30),
+        "duplicate subscriptions": (partial(rounds.tell_who_is_charged_twice, desk), 300),
         "e-mails": (send_emails, 2),
         "reconciliation": (partial(rounds.reconcile_daily, desk, provider), 60),
         "ledger check": (partial(rounds.check_ledger, desk), 300),

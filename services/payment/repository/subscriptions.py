@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import CursorResult, select
+from sqlalchemy import CursorResult, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.kernel.ids import new_id
+from services.payment.current import RENEWING
 from services.payment.lifecycle import Standing
 from services.payment.models import ObservedState, Subscription, SubscriptionState
 
@@ -54,3 +55,24 @@ async def users_due(session: AsyncSession, now: datetime, limit: int) -> Sequenc
         .limit(limit)
     )
     return list(dict.fromkeys(await session.scalars(query)))
+
+
+async def users_charged_twice(session: AsyncSession) -> Sequence[UUID]:
+    """Users of whom more than one subscription renews."""
+    query = (
+        select(Subscription.user_id)
+        .where(Subscription.status.in_(RENEWING))
+        .group_by(Subscription.user_id)
+        .having(func.count() > 1)
+    )
+    return (await session.scalars(query)).all()
+
+
+async def list_renewing(session: AsyncSession, user_id: UUID) -> Sequence[Subscription]:
+    """The user's subscriptions that renew, the oldest first."""
+    query = (
+        select(Subscription)
+        .where(Subscription.user_id == user_id, Subscription.status.in_(RENEWING))
+        .order_by(Subscription.provider_created_at, Subscription.provider_id)
+    )
+    return (await session.scalars(query)).all()

@@ -15,6 +15,8 @@ from services.payment.lemon_squeezy.resources import (
     SubscriptionResource,
 )
 from services.payment.offers import PackOffer, PlanOffer
+from services.payment.repository.owners import enter_user
+from services.payment.repository.subscriptions import list_renewing
 
 
 async def send(
@@ -50,6 +52,19 @@ async def tell_of_subscription(
     if told.status == "expired":
         letter = emails.ended(resource.id, offer.tier)
         await send(session, user_id, told.user_email, letter, now)
+
+
+async def tell_of_duplicates(session: AsyncSession, user_id: UUID, now: datetime) -> None:
+    """Each subscription that renews beside an older one, once for ever.
+
+    Told by the clock and not with the events: those come in any order, and a plan that has ended
+    would look like a second one until its end is told.
+    """
+    await enter_user(session, user_id)
+    renewing = await list_renewing(session, user_id)
+    for other in renewing[1:]:
+        letter = emails.charged_twice(other.provider_id, other.tier, renewing[0].tier)
+        await send(session, user_id, other.user_email, letter, now)
 
 
 async def tell_of_invoice(
