@@ -176,10 +176,10 @@ class Life:
         return period == min(rivals, key=lambda known: abs(known.start - payment.created_at))
 
     def is_refunded(self, period: Period) -> bool:
-        """All that was paid for the period was given back."""
-        payments = self.payments_of(period)
-        paid = sum(payment.total_cents for payment in payments)
-        return 0 < paid <= sum(payment.refunded_cents for payment in payments)
+        """A payment of the period was given back in full; of a change of plan, all of the price."""
+        return any(
+            payment.share_of(period.price_cents) >= 1 for payment in self.payments_of(period)
+        )
 
     def is_free(self, period: Period) -> bool:
         """The period began during a pause, in which billing cycles pass without a charge."""
@@ -188,11 +188,9 @@ class Life:
         return began_paused and not self.payments_of(period)
 
     def reversals(self, period: Period, amount: int) -> Iterator[Reversal]:
-        """What partial refunds take back of a grant: their share of all that the period cost."""
-        payments = self.payments_of(period)
-        paid = sum(payment.total_cents for payment in payments)
-        for payment in payments:
-            if share := amount * payment.refunded_cents // paid if paid else 0:
+        """What partial refunds of the period take back of a grant, each its share."""
+        for payment in self.payments_of(period):
+            if share := int(amount * payment.share_of(period.price_cents)):
                 yield Reversal(f"invoices:{payment.invoice}", share)
 
     def ending(self) -> Ending:

@@ -5,6 +5,7 @@ Pure data. Facts form sets: hearing one again, or late, or before its cause, cha
 
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 from typing import Literal, get_args
 
 from libs.tiers.catalogue import Interval, TierName, load_catalogue
@@ -44,6 +45,15 @@ class Payment:
     is_paid: bool
     total_cents: int
     refunded_cents: int = 0
+
+    def share_of(self, price_cents: int) -> Fraction:
+        """The share, 0..1, of what the period gives that was given back.
+
+        A change of plan pays a part of the period's list price `price_cents`; another invoice pays
+        all of it. So the share of one invoice does not hang on which others are known.
+        """
+        cost = price_cents if self.reason == "updated" else self.total_cents
+        return Fraction(min(self.refunded_cents, cost), cost) if cost else Fraction(0)
 
 
 def age_order(observation: Observation) -> tuple[datetime, int, float, int, bytes]:

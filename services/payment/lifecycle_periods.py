@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from libs.tiers.catalogue import Interval, TierName
 from services.payment.lifecycle_facts import MONTHS, Observation, Payment, tier_rank
+from services.payment.offers import PlanOffer
 
 # The provider writes an invoice some seconds before or after the period that it pays begins, and
 # counts months of unequal length in its own way: up to three days.
@@ -42,6 +43,11 @@ class Period:
     @property
     def start(self) -> datetime:
         return shift_months(self.end, -MONTHS[self.interval], self.day)
+
+    @property
+    def price_cents(self) -> int:
+        """Its list price."""
+        return PlanOffer(self.tier, self.interval).price_cents
 
     def slice_at(self, moment: datetime) -> Slice:
         """The monthly slice around a moment before the period's end; the first, if it is earlier.

@@ -156,10 +156,7 @@ async def test_a_year_runs_to_its_end_and_can_grow(shop: Storefront, ada: Caller
     await shop.subscribe(ada, "starter", "year")
     await shop.advance(days=100)
     for path in (PREVIEW, CHANGE):
-        for tier in (
-            "starter",
-            "studio",
-        ):  # each change back and forth would give a month's credits
+        for tier in ("starter", "studio"):  # back and forth: a month's credits each time
             assert problem_of(await ada.post(path, plan(tier))) == (409, "change-not-offered")
     preview = await change_as_previewed(shop, ada, plan("studio", "year"))
     assert preview["takes_effect"] == "now"
