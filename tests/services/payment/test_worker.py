@@ -18,12 +18,13 @@ from libs.db.engine import Sessions
 from libs.kernel.clock import utc_now
 from libs.testkit.lemon_squeezy.books import new_books
 from libs.testkit.postgres import Database, execute
+from services.payment import worker
 from tests.services.payment.shop import VARIANTS_JSON
 from tests.services.payment.till import SMALL_PACK, Till, open_till
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_SECONDS = 20
-PROGRAM = (sys.executable, "-m", "services.payment.worker")
+PROGRAM = (sys.executable, "-m", worker.__name__)
 
 
 def settings_of(database: Database, port: int) -> dict[str, str]:
