@@ -130,7 +130,9 @@ class Life:
         """The highest tier that was active in the period; so a downgrade waits for its end."""
         if self.period is not None:
             return self.period.tier
-        return self.trial_tier() if self.is_trial else self.newest.tier
+        trial_ends_at = self.basis.trial_ends_at if self.basis else None
+        in_trial = self.is_trial and trial_ends_at is not None and self.now < trial_ends_at
+        return self.trial_tier() if in_trial else self.newest.tier
 
     def trial_tier(self) -> TierName:
         """The highest tier of the trial."""

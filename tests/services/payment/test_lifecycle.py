@@ -206,6 +206,13 @@ def test_a_cancelled_year_gives_its_months_to_the_end() -> None:
     assert due_key(YEARLY, cancelled, now="2027-11-30") == "plan:7:2027-12-31:pro"
 
 
+def test_a_downgrade_in_a_trial_is_due_when_it_ends_paid_or_not() -> None:
+    lower = seen("on_trial", "2027-02-03", tier="starter", trial_ends="2027-02-07")
+    failed = seen("past_due", "2027-02-07", tier="starter", renews="2027-02-10")
+    assert standing(TRIAL, lower, now="2027-02-06").tier == "pro"
+    assert standing(TRIAL, lower, failed, now="2027-02-08").tier == "starter"
+
+
 PAUSED = seen("paused", "2027-02-10", renews="2027-02-28")
 
 
