@@ -7,6 +7,7 @@ import os
 import secrets
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -68,12 +69,9 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def triton_server(
-    tmp_path_factory: pytest.TempPathFactory, models_dir: Path
-) -> Iterator[TritonServer]:
-    """One server a pytest process, with the tiny model in memory."""
-    folder = tmp_path_factory.mktemp("triton")
+@contextmanager
+def serving(folder: Path, models_dir: Path) -> Iterator[TritonServer]:
+    """A server with the tiny model in memory."""
     place = TritonPlace(
         root=ROOT,
         state=folder,
@@ -89,6 +87,15 @@ def triton_server(
             yield TritonServer(place)
     finally:
         clear_leftovers(place)
+
+
+@pytest.fixture(scope="session")
+def triton_server(
+    tmp_path_factory: pytest.TempPathFactory, models_dir: Path
+) -> Iterator[TritonServer]:
+    """One server a pytest process."""
+    with serving(tmp_path_factory.mktemp("triton"), models_dir) as server:
+        yield server
 
 
 @pytest.fixture
