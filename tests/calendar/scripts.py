@@ -10,7 +10,7 @@ SECONDS_A_DAY = 86_400
 LAST_SIGN_UP = 700
 MONTHLY, YEARLY = (1001, 1011, 1021), (1002, 1012, 1022)
 PACKS = (2001, 2002, 2003)
-KINDS, SHARES = ("free", "monthly", "yearly", "eventful"), (60, 14, 8, 18)
+KINDS, SHARES = ("free", "monthly", "yearly", "eventful"), (66, 13, 9, 12)
 KEPT_SHARES = (0, 30, 50, 80, 100, 100, 100)  # percent of a hold that is captured
 # What an eventful customer does next, by weight.
 EVENTFUL = {
@@ -31,6 +31,7 @@ EVENTFUL = {
     "end now": 1,
     "end trial": 2,
 }
+UNDONE_BY = {"cancel": "resume", "pause": "unpause", "decline": "good card"}
 
 
 @dataclass(frozen=True, order=True)
@@ -129,6 +130,8 @@ def _eventful(script: Script, dice: random.Random) -> None:
     """Whatever comes to mind, again and again; what the provider refuses changes nothing."""
     day = script.signs_up.day + dice.randrange(10)
     _subscribe(script, dice, day, dice.choice((*MONTHLY, *MONTHLY, *YEARLY)))
+    if dice.random() < 0.25:
+        script.act(dice, day + dice.randrange(1, 6), "end trial")
     pace = dice.choice((5, 15, 30))
     while (day := day + dice.randrange(2 * pace)) < DAYS:
         what = dice.choices(list(EVENTFUL), list(EVENTFUL.values()))[0]
@@ -136,6 +139,8 @@ def _eventful(script: Script, dice: random.Random) -> None:
             _subscribe(script, dice, day, dice.choice((*MONTHLY, *YEARLY)))
         else:
             script.act(dice, day, what, _number(what, dice))
+        if what in UNDONE_BY and dice.random() < 0.5:
+            script.act(dice, day + dice.randrange(12), UNDONE_BY[what])
 
 
 def _number(what: str, dice: random.Random) -> int:
