@@ -31,6 +31,7 @@ EVENTFUL = {
     "end now": 1,
     "end trial": 2,
 }
+CHARGED_LATER = 1  # an uneven number: see how the storekeeper moves to another plan
 UNDONE_BY = {"cancel": "resume", "pause": "unpause", "decline": "good card"}
 
 
@@ -109,9 +110,13 @@ def _free(script: Script, dice: random.Random) -> None:
 
 
 def _monthly(script: Script, dice: random.Random) -> None:
-    """Some months, and an end in peace."""
+    """Some months, and an end in peace. Who goes up and is charged for it with the renewal pays an
+    uneven sum; when a part of that is given back the credits do not divide evenly."""
     day = script.signs_up.day + dice.randrange(30)
     _subscribe(script, dice, day, dice.choice(MONTHLY))
+    if dice.random() < 0.15:
+        script.act(dice, day + dice.randrange(9, 25), "up", CHARGED_LATER)
+        script.act(dice, day + dice.randrange(42, 60), "refund", dice.choice((7, 33, 50)))
     if dice.random() < 0.2:
         script.act(dice, day + dice.randrange(100), "pack", dice.choice(PACKS))
     script.act(dice, day + dice.randrange(1, 400), "cancel")

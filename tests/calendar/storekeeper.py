@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from libs.testkit.lemon_squeezy.books import Books
 from libs.testkit.lemon_squeezy.catalogue import VARIANTS
@@ -39,6 +39,7 @@ class Customer:
     subscriptions: list[Subscription] = field(default_factory=list)
     packs: list[Order] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
+    refunded_on: date | None = None
     happened: Counter[str] = field(default_factory=Counter)
 
     def note(self, moment: datetime, text: str) -> None:
@@ -134,19 +135,23 @@ def _bad_card(books: Books, customer: Customer, _: Step) -> str:
 
 
 def _refund(books: Books, customer: Customer, step: Step) -> str:
-    """A share of the last invoice that cost something."""
+    """A share of the last invoice that cost something; not on the day on which the plan ended."""
+    ended = customer.current.ends_at
+    if ended is not None and ended.date() == books.now.date():
+        raise Refused("Not on this day.")
     own = [i for i in books.invoices.values() if i.subscription_id == customer.current.id]
     paid = [i for i in own if i.total and i.status in ("paid", "partial_refund")]
     if not paid:
         raise Refused("Nothing was paid.")
     last = paid[-1]
     refund_invoice(books, last.id, _cents(step.number, last.total))
+    customer.refunded_on = books.now.date()
     return f"{last.reason} invoice of {last.created_at}: {last.refunded} of {last.total}"
 
 
 def _cents(percent: int, total: int) -> int | None:
-    """So many percent of the total; None for all that is left."""
-    return None if percent == 100 else max(1, total * percent // 100)
+    """About so many percent of the total, an uneven sum; None for all that is left."""
+    return None if percent == 100 else max(1, total * percent // 100 - 1)
 
 
 def _pack(books: Books, customer: Customer, step: Step) -> str:
@@ -181,6 +186,9 @@ def _unpause(books: Books, customer: Customer, _: Step) -> str:
 
 
 def _end_now(books: Books, customer: Customer, _: Step) -> str:
+    """Not on the day of a refund: which of them is told first says why the credits ended."""
+    if customer.refunded_on == books.now.date():
+        raise Refused("Not on this day.")
     return expire_now(books, customer.current.id).status
 
 
