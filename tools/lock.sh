@@ -17,7 +17,7 @@ lock() { # NAME ARGUMENT...: NAME.lock from the requirement files
 }
 
 upgrade=("$@")
-lock services services.in pytest.in
+lock services services.in pytest.in service-tests.in
 lock inference inference.in pytest.in
 # Tools run beside a program's own requirements, so what both use has one version.
 lock pytest pytest.in --constraints services.lock
