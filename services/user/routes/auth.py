@@ -10,7 +10,7 @@ from libs.kernel.clock import utc_now
 from libs.kernel.problems import Problem, ValidationFailed
 from libs.web.openapi import problem_answers
 from libs.web.problem_answers import answer_problem
-from services.user import service
+from services.user.answers import answer_tokens
 from services.user.problems import EmailTaken, InvalidCredentials, InvalidRefreshToken
 from services.user.schemas import (
     Credentials,
@@ -20,10 +20,10 @@ from services.user.schemas import (
     RegistrationAnswer,
     TokensAnswer,
 )
+from services.user.service import logins, registration, sessions
 from services.user.tokens import TokenIssuer
 
 router = APIRouter(prefix="/api/v1/auth", tags=["authentication"])
-NO_STORE = "no-store"  # RFC 6749, 5.1: tokens are kept by nobody on the way
 KEYS_CACHE = "public, max-age=300"
 
 
@@ -36,22 +36,26 @@ def token_issuer(request: Request) -> TokenIssuer:
 Issuer = Annotated[TokenIssuer, Depends(token_issuer)]
 
 
-@router.post("/register", status_code=201, responses=problem_answers(EmailTaken, ValidationFailed))
-async def register(
-    body: Registration, session: OpenSession, issuer: Issuer, response: Response
-) -> RegistrationAnswer:
+@router.post(
+    "/register",
+    status_code=201,
+    response_model=RegistrationAnswer,
+    responses=problem_answers(EmailTaken, ValidationFailed),
+)
+async def register(body: Registration, session: OpenSession, issuer: Issuer) -> JSONResponse:
     """Open an account. It starts on the free tier, with this month's credits, logged in."""
-    response.headers["Cache-Control"] = NO_STORE
-    return await service.register(session, body, issuer=issuer, clock=utc_now)
+    registered = await registration.register(session, body, issuer=issuer, clock=utc_now)
+    return answer_tokens(registered, status_code=201)
 
 
-@router.post("/login", responses=problem_answers(InvalidCredentials, ValidationFailed))
-async def log_in(
-    body: Credentials, session: OpenSession, issuer: Issuer, response: Response
-) -> TokensAnswer:
+@router.post(
+    "/login",
+    response_model=TokensAnswer,
+    responses=problem_answers(InvalidCredentials, ValidationFailed),
+)
+async def log_in(body: Credentials, session: OpenSession, issuer: Issuer) -> JSONResponse:
     """Log in: an access token for 15 minutes and a refresh token for 30 days."""
-    response.headers["Cache-Control"] = NO_STORE
-    return await service.log_in(session, body, issuer=issuer, clock=utc_now)
+    return answer_tokens(await logins.log_in(session, body, issuer=issuer, clock=utc_now))
 
 
 @router.post(
@@ -63,16 +67,17 @@ async def refresh_login(
     body: RefreshRequest, session: OpenSession, issuer: Issuer, request: Request
 ) -> JSONResponse:
     """Exchange a refresh token for new tokens. Each works once; a second use ends the session."""
-    outcome = await service.refresh_login(session, body.refresh_token, issuer=issuer, clock=utc_now)
+    token = body.refresh_token
+    outcome = await sessions.refresh_login(session, token, issuer=issuer, clock=utc_now)
     if isinstance(outcome, Problem):
         return answer_problem(request, outcome)
-    return JSONResponse(outcome.model_dump(mode="json"), headers={"Cache-Control": NO_STORE})
+    return answer_tokens(outcome)
 
 
 @router.post("/logout", status_code=204, responses=problem_answers(ValidationFailed))
 async def log_out(body: RefreshRequest, session: OpenSession) -> None:
     """End the session of a refresh token. Access tokens that are out live up to 15 minutes on."""
-    await service.log_out(session, body.refresh_token, clock=utc_now)
+    await sessions.log_out(session, body.refresh_token, clock=utc_now)
 
 
 @router.get("/.well-known/jwks.json")

@@ -5,8 +5,8 @@ from fastapi import APIRouter
 from libs.auth.dependencies import CurrentPrincipal, TenantSession
 from libs.kernel.problems import Unauthorized, ValidationFailed
 from libs.web.openapi import problem_answers
-from services.user import service
 from services.user.schemas import EntitlementsAnswer, ProfileChange, UserAnswer
+from services.user.service import profile
 
 router = APIRouter(prefix="/api/v1/users/me", tags=["account"])
 
@@ -14,7 +14,7 @@ router = APIRouter(prefix="/api/v1/users/me", tags=["account"])
 @router.get("", responses=problem_answers(Unauthorized))
 async def get_profile(session: TenantSession, principal: CurrentPrincipal) -> UserAnswer:
     """The caller's account."""
-    return await service.get_profile(session, principal)
+    return await profile.get_profile(session, principal)
 
 
 @router.patch("", responses=problem_answers(Unauthorized, ValidationFailed))
@@ -22,7 +22,7 @@ async def change_profile(
     body: ProfileChange, session: TenantSession, principal: CurrentPrincipal
 ) -> UserAnswer:
     """Change the display name."""
-    return await service.change_profile(session, principal, body)
+    return await profile.change_profile(session, principal, body)
 
 
 @router.get("/entitlements", responses=problem_answers(Unauthorized))
@@ -30,4 +30,4 @@ async def get_entitlements(
     session: TenantSession, principal: CurrentPrincipal
 ) -> EntitlementsAnswer:
     """The caller's plan and what it includes."""
-    return await service.get_entitlements(session, principal)
+    return await profile.get_entitlements(session, principal)

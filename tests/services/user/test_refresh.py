@@ -13,9 +13,9 @@ from libs.db.engine import Sessions
 from libs.kernel.clock import utc_now
 from libs.testkit.tokens import ISSUER
 from libs.testkit.tokens import TokenIssuer as Keys
-from services.user import service
 from services.user.problems import InvalidRefreshToken
 from services.user.schemas import TokensAnswer
+from services.user.service.sessions import refresh_login
 from services.user.tokens import TokenIssuer, judge_refresh_token
 from tests.services.callers import named_fields, problem_of
 from tests.services.user.accounts import AUTH, ME, as_user, log_in, refresh, register
@@ -93,7 +93,7 @@ async def test_a_token_lives_thirty_days_and_the_dead_are_forgotten(
             return utc_now() + timedelta(days=days)
 
         async with pool.begin() as session:
-            return await service.refresh_login(session, token, issuer=signer, clock=clock)
+            return await refresh_login(session, token, issuer=signer, clock=clock)
 
     second = await refresh_after(token, 29)
     assert isinstance(second, TokensAnswer)
