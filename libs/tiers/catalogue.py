@@ -1,6 +1,7 @@
 """The catalogue: every limit, gate and price of a plan, and the packs of credits, read once.
 
-The numbers are DOMAIN section 1; a number of that table anywhere else in code is a defect.
+The numbers are DOMAIN section 1, and requests a minute; a number of that table anywhere else in
+code is a defect.
 """
 
 from functools import cache
@@ -32,6 +33,7 @@ class Tier(BaseModel):
     running_jobs: int
     waiting_jobs: int
     creates_per_hour: int | None
+    requests_per_minute: int
     weight: int
     target_wait_p95_seconds: int
     bases: tuple[Base, ...]
@@ -61,6 +63,14 @@ class Pack(BaseModel):
     price_cents: int
 
 
+class Anonymous(BaseModel):
+    """What an address may do without a login."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    requests_per_minute: int
+
+
 class Catalogue(BaseModel):
     """All plans and packs, from the smallest to the largest."""
 
@@ -68,6 +78,7 @@ class Catalogue(BaseModel):
 
     version: str
     tiers: tuple[Tier, ...]
+    anonymous: Anonymous
     packs: tuple[Pack, ...]
 
     def tier(self, name: TierName) -> Tier:
@@ -85,6 +96,10 @@ class Catalogue(BaseModel):
     def first_with_base(self, base: Base) -> Tier:
         """The smallest plan that may use models of a base."""
         return next(tier for tier in self.tiers if base in tier.bases)
+
+    def first_with_api_keys(self) -> Tier:
+        """The smallest plan that has personal API keys."""
+        return next(tier for tier in self.tiers if tier.api_keys)
 
 
 @cache

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
@@ -11,6 +12,7 @@ from libs.web.body_limit import BodyLimit
 from libs.web.health import Check, health_routes
 from libs.web.openapi import describe
 from libs.web.problem_answers import install_problem_answers
+from libs.web.rate_limits import RateLimitHeaders
 from libs.web.request_ids import RequestIds
 from libs.web.request_metrics import RequestMetrics
 from libs.web.request_spans import RequestSpans
@@ -30,6 +32,7 @@ def build_application(
     routers: Sequence[APIRouter],
     checks: Mapping[str, Check],
     lifespan: Lifespan,
+    security_schemes: Mapping[str, Any] | None = None,
 ) -> FastAPI:
     """A service's FastAPI application with health, metrics, problems, limits and request ids."""
     app = FastAPI(
@@ -42,13 +45,14 @@ def build_application(
         generate_unique_id_function=operation_id,
         separate_input_output_schemas=False,
     )
-    app.openapi = partial(describe, app)  # type: ignore[method-assign]
+    app.openapi = partial(describe, app, security_schemes or {})  # type: ignore[method-assign]
     app.add_api_route("/openapi.json", app.openapi, include_in_schema=False)
     install_problem_answers(app)
     app.include_router(health_routes(checks))
     for router in routers:
         app.include_router(router)
     app.add_middleware(BodyLimit)
+    app.add_middleware(RateLimitHeaders)
     app.add_middleware(RequestMetrics, service=service)
     app.add_middleware(RequestIds)
     app.add_middleware(RequestSpans)

@@ -107,6 +107,7 @@ class Limits(BaseModel):
     running_jobs: int
     waiting_jobs: int
     creates_per_hour: int | None
+    requests_per_minute: int
     target_wait_p95_seconds: int
     bases: tuple[Base, ...]
     custom_lora: bool

@@ -24,6 +24,7 @@ TABLE: dict[str, tuple[object, ...]] = {
     "running_jobs": (1, 1, 1, 3, 16),
     "waiting_jobs": (10, 50, 100, 200, 1_000),
     "creates_per_hour": (10, 60, 300, 1_000, None),
+    "requests_per_minute": (120, 300, 600, 1_200, 6_000),
     "weight": (10, 25, 50, 75, 100),
     "target_wait_p95_seconds": (1_800, 600, 180, 60, 30),
     "custom_lora": (False, False, False, True, True),
@@ -32,6 +33,12 @@ TABLE: dict[str, tuple[object, ...]] = {
     "public_posts_month": (5, 50, None, None, None),
     "gpu_pool": ("standard", "standard", "standard", "premium", "premium"),
 }
+
+
+def test_without_a_login_an_address_may_ask_as_often_as_the_free_plan() -> None:
+    catalogue = load_catalogue()
+    assert catalogue.anonymous.requests_per_minute == 120
+    assert catalogue.tier("free").requests_per_minute == 120
 
 
 @pytest.mark.parametrize("column", TABLE)

@@ -1,0 +1,159 @@
+"""One connection to Redis that all requests of a process share, for commands that answer one line.
+
+Commands of concurrent requests travel together and are answered in order, so that a call costs a
+fifth of the CPU that a pooled client of redis-py takes (docs/adr/0020-rate-limits.md). What
+answers more than a line (bulk strings, arrays) belongs to `libs.events.connection`.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from typing import Any, cast
+
+from redis.asyncio.connection import SSLConnection, parse_url
+
+STUCK_SECONDS = 0.5  # a connection that owes an answer for so long is given up
+READ_SECONDS = 0.01
+
+
+class RedisAway(ConnectionError):
+    """Redis cannot be reached or does not answer in time."""
+
+
+class RedisRefused(Exception):
+    """Redis answered with an error; the text begins with its code (`NOSCRIPT`)."""
+
+
+def pack(parts: tuple[bytes, ...]) -> bytes:
+    """A command in the Redis serialization protocol (RESP)."""
+    lines = [b"*%d" % len(parts)]
+    for part in parts:
+        lines += (b"$%d" % len(part), part)
+    lines.append(b"")
+    return b"\r\n".join(lines)
+
+
+class _Line(asyncio.Protocol):
+    """Pairs each line of Redis with the oldest question."""
+
+    def __init__(self) -> None:
+        self.open = True
+        self.asked: deque[tuple[asyncio.Future[bytes], float]] = deque()
+        self.rest = b""
+        self.transport: asyncio.WriteTransport
+
+    def ask(self, *parts: bytes) -> asyncio.Future[bytes]:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[bytes] = loop.create_future()
+        self.asked.append((answer, loop.time()))
+        self.transport.write(pack(parts))
+        return answer
+
+    def owes_since(self) -> float:
+        """When the oldest question without an answer was asked, by the loop's clock."""
+        return self.asked[0][1] if self.asked else float("inf")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.WriteTransport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self.rest = (self.rest + data).split(b"\r\n")
+        for line in lines:
+            answer, _ = self.asked.popleft()
+            if answer.done():  # who asked has gone
+                continue
+            if line[:1] == b"+":
+                answer.set_result(line[1:])
+            else:
+                answer.set_exception(RedisRefused(line[1:].decode(errors="replace")))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.open = False
+        for answer, _ in self.asked:
+            if not answer.done():
+                answer.set_exception(RedisAway("the connection was lost"))
+        self.asked.clear()
+
+
+class RedisLine:
+    """The connection of `redis://[user:password@]host[:port][/db]` (`rediss://` for TLS).
+
+    It is opened by the first call, and anew after a failure.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._place: dict[str, Any] = dict(parse_url(url))
+        self._line: _Line | None = None
+        self._connecting = asyncio.Lock()
+
+    @property
+    def password(self) -> str:
+        """The password of the connection; empty if it has none."""
+        return self._place.get("password") or ""
+
+    async def call(self, *parts: bytes, seconds: float) -> bytes:
+        """What Redis answers to a command, without the mark of a simple string.
+
+        Raises RedisAway, also when it takes longer than `seconds`, and RedisRefused.
+        """
+        line = self._line
+        if line is None or not line.open:
+            line = await self._connect(seconds)
+        answer = line.ask(*parts)
+        timer = answer.get_loop().call_later(seconds, _expect, line, answer)
+        try:
+            return await answer
+        finally:
+            timer.cancel()
+
+    def drop(self) -> None:
+        """Close the connection; the next call opens another."""
+        if self._line is not None:
+            self._line.open = False
+            self._line.transport.close()
+
+    async def _connect(self, seconds: float) -> _Line:
+        try:
+            async with asyncio.timeout(seconds), self._connecting:
+                if self._line is None or not self._line.open:
+                    self._line = await self._open()
+                return self._line
+        except OSError as error:  # TimeoutError is one
+            raise RedisAway(repr(error)) from error
+
+    async def _open(self) -> _Line:
+        place = self._place
+        is_secure = place.get("connection_class") is SSLConnection
+        _, line = await asyncio.get_running_loop().create_connection(
+            _Line,
+            place.get("host", "localhost"),
+            place.get("port", 6379),
+            ssl=ssl.create_default_context() if is_secure else None,
+        )
+        try:
+            await self._greet(line)
+        except BaseException:
+            line.transport.abort()
+            raise
+        return line
+
+    async def _greet(self, line: _Line) -> None:
+        login = [self._place[name] for name in ("username", "password") if self._place.get(name)]
+        if login:
+            await line.ask(b"AUTH", *(word.encode() for word in login))
+        if self._place.get("db"):
+            await line.ask(b"SELECT", b"%d" % self._place["db"])
+
+
+def _expect(line: _Line, answer: asyncio.Future[bytes]) -> None:
+    # After a pause of this process the timer comes before the answer that waits to be read.
+    answer.get_loop().call_later(READ_SECONDS, _give_up, line, answer)
+
+
+def _give_up(line: _Line, answer: asyncio.Future[bytes]) -> None:
+    if answer.done():
+        return
+    answer.set_exception(RedisAway("no answer in time"))
+    if line.owes_since() < answer.get_loop().time() - STUCK_SECONDS:
+        line.open = False
+        line.transport.abort()
