@@ -40,6 +40,13 @@ ONE_ROW_EACH = {
         INSERT INTO identity.refresh_tokens
             (token_hash, user_id, session_id, created_at, expires_at)
         VALUES (sha256('x'), :user, :session, now(), now())""",
+    "identity.pending_registrations": """
+        INSERT INTO identity.pending_registrations
+            (token_hash, user_id, email, display_name, password_hash, created_at, expires_at)
+        VALUES (sha256('x'), :user, 'ada@example.com', 'Ada', '-', now(), now())""",
+    "identity.password_resets": """
+        INSERT INTO identity.password_resets (user_id, token_hash, created_at, expires_at)
+        VALUES (:user, sha256('x'), now(), now())""",
     "credits.accounts": """
         INSERT INTO credits.accounts (user_id, opened_at) VALUES (:user, now())""",
     "credits.grants": """

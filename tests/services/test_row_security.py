@@ -20,6 +20,11 @@ SessionsOf = Callable[[str], Sessions]
 SERVICES = ("user", "payment", "generation", "gallery", "model")
 ROLES = (*SERVICES, "worker", "relay")
 
+# Only in a transaction that asks for it, of a tenant who has the role in the database now.
+STAFF = (
+    "( SELECT identity.tenant_is_staff(ARRAY['support'::text, 'admin'::text]) AS tenant_is_staff)"
+)
+ADMIN = "( SELECT identity.tenant_is_staff(ARRAY['admin'::text]) AS tenant_is_staff)"
 # Who may pass a forced table, and for what. Sweepers and workers serve everybody; the owner's
 # SELECT is what SECURITY DEFINER functions see; official models belong to nobody.
 PASSES = {
@@ -42,13 +47,22 @@ PASSES = {
     ("generation.jobs", "easel_worker", "SELECT", "true"),
     ("generation.jobs", "easel_worker", "UPDATE", "true"),
     ("generation.user_clocks", "easel_worker", "ALL", "true"),
+    ("identity.password_resets", "easel_owner", "DELETE", "(expires_at < now())"),
+    ("identity.password_resets", "easel_owner", "SELECT", "true"),
+    ("identity.pending_registrations", "easel_owner", "DELETE", "(expires_at < now())"),
+    ("identity.pending_registrations", "easel_owner", "SELECT", "true"),
     ("identity.refresh_tokens", "easel_owner", "SELECT", "true"),
     ("identity.users", "easel_owner", "SELECT", "true"),
+    ("identity.users", "easel_owner", "UPDATE", "true"),
+    ("identity.users", "easel_user", "SELECT", STAFF),
     ("models.models", "easel_model", "SELECT", "(user_id IS NULL)"),
     ("ops.audit_log", "easel_billing", "INSERT", "true"),
+    ("ops.audit_log", "easel_user", "INSERT", "(user_id IS NULL)"),
+    ("ops.audit_log", "easel_user", "SELECT", ADMIN),
     ("ops.emails", "easel_billing", "INSERT", "true"),
     ("ops.emails", "easel_billing", "SELECT", "true"),
     ("ops.emails", "easel_billing", "UPDATE", "true"),
+    ("ops.entitlements", "easel_user", "SELECT", STAFF),
     ("ops.entitlements", "easel_worker", "SELECT", "true"),
     ("ops.idempotency_keys", "easel_relay", "DELETE", "true"),
     ("ops.idempotency_keys", "easel_relay", "SELECT", "true"),
@@ -59,7 +73,6 @@ NOT_FOR_SERVICES = {
     "billing.observations",
     "billing.take_backs",
     "generation.user_clocks",
-    "ops.audit_log",
 }
 TENANT_TABLES = text(
     """
