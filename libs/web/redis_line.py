@@ -13,7 +13,6 @@ from typing import Any, cast
 from redis.asyncio.connection import SSLConnection, parse_url
 
 STUCK_SECONDS = 0.5  # a connection that owes an answer for so long is given up
-READ_SECONDS = 0.01
 
 
 class RedisAway(ConnectionError):
@@ -100,7 +99,7 @@ class RedisLine:
         if line is None or not line.open:
             line = await self._connect(seconds)
         answer = line.ask(*parts)
-        timer = answer.get_loop().call_later(seconds, _expect, line, answer)
+        timer = answer.get_loop().call_later(seconds, _give_up, line, answer)
         try:
             return await answer
         finally:
@@ -143,11 +142,6 @@ class RedisLine:
             await line.ask(b"AUTH", *(word.encode() for word in login))
         if self._place.get("db"):
             await line.ask(b"SELECT", b"%d" % self._place["db"])
-
-
-def _expect(line: _Line, answer: asyncio.Future[bytes]) -> None:
-    # After a pause of this process the timer comes before the answer that waits to be read.
-    answer.get_loop().call_later(READ_SECONDS, _give_up, line, answer)
 
 
 def _give_up(line: _Line, answer: asyncio.Future[bytes]) -> None:

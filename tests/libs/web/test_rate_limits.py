@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
+from libs.events.connection import build_redis
 from libs.kernel.ids import new_id
 from libs.kernel.problems import RateLimited, ServiceUnavailable
 from libs.web.application import build_application
@@ -222,13 +223,16 @@ def test_an_answer_that_waited_while_the_process_paused_counts(redis_url: str) -
         limiter = build_rate_limiter(redis_url)
         subject = new_id().hex
         assert await passes(limiter, (THREE, subject))
+        redis = build_redis(redis_url)
+        await redis.client_pause(100)
         asking = asyncio.create_task(limiter.take([(THREE, subject)], when_away="refuse"))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.02)
         time.sleep(0.6)  # noqa: ASYNC251 - the pause is what is tested
         await asking
+        await redis.aclose()
         await limiter.close()
 
-    uvloop.run(run())  # the loop of the services, which looks at its timers first
+    uvloop.run(run())  # the loop of the services
 
 
 router = APIRouter()
