@@ -108,7 +108,7 @@ async def test_a_form_of_another_site_is_refused(openid: OpenIdClient) -> None:
     ],
 )
 async def test_a_wrong_exchange_is_refused(
-    openid: OpenIdClient, change: dict[str, str], error: str
+    openid: OpenIdClient, change: dict[str, Any], error: str
 ) -> None:
     code = await get_code(openid, AUTHORIZE)
     answer = await exchange(openid, TOKEN, code, **change)
