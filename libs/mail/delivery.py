@@ -48,7 +48,9 @@ WAITING = text(
 )
 # Sent is sent, even if the lease had run out. Failures count for the newest try alone.
 MARK_SENT = text(
-    "UPDATE ops.emails SET state = 'sent', sent_at = :now, error = NULL"
+    "UPDATE ops.emails SET state = 'sent', sent_at = :now, error = NULL,"
+    " text = CASE WHEN holds_secret THEN '' ELSE text END,"
+    " html = CASE WHEN NOT holds_secret THEN html END"
     " WHERE id = :id AND state <> 'sent'"
 )
 MARK_FAILED = text(

@@ -20,6 +20,7 @@ from libs.jobs.relay import listen_forever
 from libs.kernel.clock import utc_now
 from libs.kernel.settings import load
 from libs.mail.delivery import send_due_emails
+from libs.mail.queue import CHANNEL as EMAILS_CHANNEL
 from libs.mail.sender import build_sender
 from libs.telemetry.logs import configure_logs, get_logger
 from libs.telemetry.metrics import serve_metrics
@@ -84,11 +85,12 @@ async def run(settings: BillingSettings) -> None:
     send_emails = partial(
         send_due_emails, desk.sessions, build_sender(settings), utc_now, EMAILS_A_ROUND
     )
-    wakes = {"inbox": asyncio.Event()}
+    wakes = {"inbox": asyncio.Event(), "e-mails": asyncio.Event()}
     dsn = settings.database_url.replace("+asyncpg", "")
     planned = build_rounds(desk, LemonSqueezy(http, settings), send_emails)
     work = asyncio.gather(
         listen_forever(dsn, wakes["inbox"], asyncpg.connect, CHANNEL),
+        listen_forever(dsn, wakes["e-mails"], asyncpg.connect, EMAILS_CHANNEL),
         *(
             repeat(name, work, seconds=seconds, wake=wakes.get(name, asyncio.Event()))
             for name, (work, seconds) in planned.items()

@@ -75,6 +75,36 @@ async def test_an_email_goes_out_once(office: Office) -> None:
     assert counted("sent") == sent + 1
 
 
+async def test_a_secret_is_forgotten_once_it_is_sent(office: Office) -> None:
+    async with office.pool.begin() as session:
+        for key, holds_secret in (("reset:1", True), ("receipt:1", False)):
+            await queue_email(
+                session,
+                key=key,
+                user_id=None,
+                to="ada@easel.example",
+                subject=key,
+                text="token",
+                html="<p>token</p>",
+                holds_secret=holds_secret,
+                now=office.now,
+            )
+
+    async def refuse_for_now() -> str:
+        return "451 later"
+
+    office.server.answer = refuse_for_now
+    await office.send()
+    assert [(row.text, row.html) for row in await office.rows()] == [("token", "<p>token</p>")] * 2
+    office.server.answer = accept
+    office.now += timedelta(hours=1)
+    assert await office.send() == 2
+    kept = [(row.text, row.html) for row in await office.rows()]
+    assert kept == [("", None), ("token", "<p>token</p>")]
+    sent = [message.get_body(("plain",)) for message in office.server.messages]
+    assert [part and part.get_content().strip() for part in sent] == ["token", "token"]
+
+
 async def test_the_oldest_goes_first_and_no_more_than_asked_for(office: Office) -> None:
     await office.queue("1", "2", "3")
     assert await office.send(limit=2) == 2

@@ -6,13 +6,16 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 from sqlalchemy import Row, text
 from sqlalchemy.exc import DBAPIError
 
 from libs.db.engine import Sessions
 from libs.db.transaction import transaction
-from libs.mail.queue import queue_email
+from libs.jobs.relay import listen_forever
+from libs.mail.queue import CHANNEL, queue_email
+from libs.testkit.postgres import Database
 
 SessionsOf = Callable[[str], Sessions]
 USER = uuid4()
@@ -62,6 +65,24 @@ async def test_what_rolls_back_tells_nobody(sessions: SessionsOf) -> None:
             raise RuntimeError("stop")
     assert await rows(sessions) == []
     assert await queue(sessions("payment"), "k")
+
+
+async def test_the_sender_is_woken_by_the_commit(database: Database, sessions: SessionsOf) -> None:
+    wake, pool = asyncio.Event(), sessions("user")
+    dsn = database.url("billing").replace("+asyncpg", "")
+    listening = asyncio.create_task(listen_forever(dsn, wake, asyncpg.connect, CHANNEL))
+    try:
+        await asyncio.wait_for(wake.wait(), 5)  # it listens
+        wake.clear()
+        async with transaction(pool, USER) as session:
+            await queue_email(
+                session, key="k", user_id=USER, to="a@easel.example", subject="s", text="t"
+            )
+            await asyncio.sleep(0.1)
+            assert not wake.is_set()
+        await asyncio.wait_for(wake.wait(), 5)
+    finally:
+        listening.cancel()
 
 
 async def test_the_time_may_be_given(sessions: SessionsOf) -> None:
