@@ -127,9 +127,9 @@ def _fresh(state: State, backing: str) -> tuple[Setup, supervision.Supervisor]:
     ports.remember(state, chosen, backing)
     python = environment.python_of(state, "services")
     setup = lifecycle.make_setup(state, backing, chosen)
-    key = setup.signing_key_file
-    if not os.path.exists(key):
-        subprocess.run([python, "-m", "dev.signing_key", key], cwd=ROOT, check=True)
+    if not list(setup.signing_keys.glob("*.pem")):
+        command = [python, "-m", "libs.auth.signing_keys", str(setup.signing_keys)]
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     if backing == "local":
         data, password = state.data / "postgres", setup.secrets["postgres_superuser"]
         setup = lifecycle.make_setup(state, backing, chosen, make_cluster(python, data, password))

@@ -31,6 +31,7 @@ MIGRATION_OWNERS = (
     "libs.web",
     "libs.tiers",
     "libs.mail",
+    "libs.auth",
     "libs.credits",
     "services.user",
     "services.payment",

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from dev.backing import BUCKET, REGION, Backing
 from dev.parts.program import LOOPBACK
@@ -55,8 +56,9 @@ class Setup:
         return {"e-mails": self.backing.mail_url, "payments": self.lemon_squeezy_url}
 
     @property
-    def signing_key_file(self) -> str:
-        return str(self.state.secrets / "signing-key.pem")
+    def signing_keys(self) -> Path:
+        """The folder of the keys that sign tokens."""
+        return self.state.secrets / "signing-keys"
 
     def database_url(self, role: str) -> str:
         """The URL of a login role: `database_url("payment")`."""
@@ -105,7 +107,7 @@ def provider_settings(setup: Setup) -> dict[str, str]:
 def service_settings(setup: Setup, name: str) -> dict[str, str]:
     """What one service has beyond the others."""
     if name == "user":
-        return {"EASEL_SIGNING_KEY_FILE": setup.signing_key_file}
+        return {"EASEL_SIGNING_KEYS": str(setup.signing_keys)}
     if name == "payment":
         return {
             **provider_settings(setup),

@@ -7,6 +7,9 @@ from functools import partial
 import httpx
 from fastapi import APIRouter, FastAPI
 
+from libs.auth.access import SECURITY_SCHEMES, declare_access
+from libs.auth.api_keys import ApiKeys
+from libs.auth.ended_logins import EndedLogins
 from libs.auth.keys import TokenVerifier
 from libs.db.engine import build_engine, build_sessions
 from libs.db.transaction import check_database
@@ -35,9 +38,10 @@ def build_tenant_application(
     checks: Mapping[str, Check] | None = None,
     on_stop: Sequence[Callable[[], Awaitable[None]]] = (),
 ) -> FastAPI:
-    """A service with `app.state.{settings,sessions,http,token_verifier}`; a root adds its own.
+    """A service with `app.state.{service,settings,sessions,http}` and what verifies its callers.
 
-    `on_stop` are async closers of what the root added. Nothing connects before the first request.
+    `on_stop` closes what the root adds. Nothing connects before the first request. Raises
+    RuntimeError for a route that does not declare who may enter.
     """
     configure_logs(service, settings.log_level)
     configure_tracing(service)
@@ -53,15 +57,24 @@ def build_tenant_application(
             await close()
         await engine.dispose()
 
+    declare_access(routers)
     app = build_application(
         service,
         description=description,
         routers=routers,
         checks={"database": partial(check_database, sessions), **(checks or {})},
         lifespan=lifespan,
+        security_schemes=SECURITY_SCHEMES,
     )
-    app.state.settings = settings
-    app.state.sessions = sessions
-    app.state.http = http
-    app.state.token_verifier = TokenVerifier(settings.jwks_url, settings.token_issuer, http)
+    app.state.service, app.state.settings = service, settings
+    app.state.sessions, app.state.http = sessions, http
+    return verify_callers(app)
+
+
+def verify_callers(app: FastAPI) -> FastAPI:
+    """Add what `libs.auth.access` asks: the issuer's keys, ended logins, API keys."""
+    state, settings = app.state, app.state.settings
+    state.token_verifier = TokenVerifier(settings.jwks_url, settings.token_issuer, state.http)
+    state.ended_logins = EndedLogins(state.sessions)
+    state.api_keys = ApiKeys(state.sessions)
     return app

@@ -1,9 +1,10 @@
 """Access tokens: JWT signed with ES256 or EdDSA, 15 minutes, verified by public keys (JWKS)."""
 
 import hashlib
+import secrets
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
 from uuid import UUID
 
 import jwt
@@ -16,13 +17,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
-from libs.auth.principals import Principal
+from libs.auth.principals import Principal, Role
+from libs.tiers.catalogue import DEFAULT_TIER, TierName
 
 ACCESS_TOKEN_LIFETIME = timedelta(minutes=15)
 AUDIENCE = "easel-api"
 TOKEN_TYPE = "at+jwt"  # RFC 9068: a refresh or identity token is never taken for an access token
 ALGORITHMS = ("ES256", "EdDSA")
-REQUIRED_CLAIMS = ("exp", "iat", "iss", "aud", "sub", "sid")
+REQUIRED_CLAIMS = ("exp", "iat", "iss", "aud", "sub", "sid", "role", "tier", "auth_time")
 
 
 class InvalidToken(Exception):
@@ -57,44 +59,91 @@ def load_signing_key(pem: bytes) -> SigningKey:
 
 
 def issue_access_token(
-    key: SigningKey, *, issuer: str, user_id: UUID, session_id: UUID, role: str, now: datetime
+    key: SigningKey,
+    *,
+    issuer: str,
+    user_id: UUID,
+    session_id: UUID,
+    now: datetime,
+    role: Role = "user",
+    tier: TierName = DEFAULT_TIER,
+    authenticated_at: datetime | None = None,
 ) -> str:
-    """A signed access token for one login session."""
+    """A signed access token for one login session.
+
+    `authenticated_at` is when the login proved who it is (the claim `auth_time`); now by default.
+    """
     claims = {
         "iss": issuer,
         "aud": AUDIENCE,
         "sub": str(user_id),
         "sid": str(session_id),
         "role": role,
+        "tier": tier,
+        "auth_time": int((authenticated_at or now).timestamp()),
+        "jti": secrets.token_urlsafe(9),
         "iat": now,
         "exp": now + ACCESS_TOKEN_LIFETIME,
     }
-    headers = {"kid": key.key_id, "typ": TOKEN_TYPE}
+    return sign(key, claims, TOKEN_TYPE)
+
+
+def sign(key: SigningKey, claims: dict[str, Any], token_type: str) -> str:
+    """A JWT in compact form, its header naming the key and the type."""
+    headers = {"kid": key.key_id, "typ": token_type}
     return jwt.encode(claims, key.key, algorithm=key.algorithm, headers=headers)
 
 
-def key_id_of(token: str) -> str:
+def key_id_of(token: str, token_type: str = TOKEN_TYPE) -> str:
     """The key id that a token names, unverified. Raises InvalidToken."""
     try:
         header = jwt.get_unverified_header(token)
     except jwt.PyJWTError as error:
         raise InvalidToken(str(error)) from error
-    if header.get("typ") != TOKEN_TYPE or header.get("alg") not in ALGORITHMS:
-        raise InvalidToken("not an access token")
+    if header.get("typ") != token_type or header.get("alg") not in ALGORITHMS:
+        raise InvalidToken(f"not of type {token_type}")
     return str(header.get("kid", ""))
 
 
-def verify_access_token(token: str, key: jwt.PyJWK, *, issuer: str) -> Principal:
-    """The principal of a valid token, checked with one public key. Raises InvalidToken."""
+def verified_claims(
+    token: str, key: jwt.PyJWK, *, issuer: str, audience: str, required: tuple[str, ...]
+) -> dict[str, Any]:
+    """The claims of a token whose signature, times, issuer and audience are right.
+
+    Raises InvalidToken.
+    """
     try:
-        claims = jwt.decode(
+        claims: dict[str, Any] = jwt.decode(
             token,
             key,
             algorithms=[key.algorithm_name],
-            audience=AUDIENCE,
+            audience=audience,
             issuer=issuer,
-            options={"require": list(REQUIRED_CLAIMS)},
+            options={"require": list(required), "strict_aud": True},
         )
-        return Principal(UUID(claims["sub"]), UUID(claims["sid"]), claims.get("role", "user"))
-    except (jwt.PyJWTError, ValueError) as error:
+    except jwt.PyJWTError as error:
         raise InvalidToken(str(error)) from error
+    return claims
+
+
+def verify_access_token(token: str, key: jwt.PyJWK, *, issuer: str) -> tuple[Principal, datetime]:
+    """The principal of a valid token and when it expires. Raises InvalidToken."""
+    claims = verified_claims(token, key, issuer=issuer, audience=AUDIENCE, required=REQUIRED_CLAIMS)
+    try:
+        principal = Principal(
+            user_id=UUID(claims["sub"]),
+            session_id=UUID(claims["sid"]),
+            role=known(claims["role"], get_args(Role)),
+            tier=known(claims["tier"], get_args(TierName)),
+            authenticated_at=datetime.fromtimestamp(claims["auth_time"], UTC),
+        )
+        return principal, datetime.fromtimestamp(claims["exp"], UTC)
+    except (ValueError, TypeError, OverflowError, OSError, AttributeError) as error:
+        raise InvalidToken(f"malformed claims: {error}") from error
+
+
+def known(value: Any, values: tuple[Any, ...]) -> Any:
+    """A claim that must be one of some values. Raises ValueError."""
+    if value not in values:
+        raise ValueError(f"unknown value {value!r}")
+    return value

@@ -22,10 +22,20 @@ from libs.db.migrate import migrate
 from libs.testkit.running import running
 
 TEMPLATE = "easel_template"
-ROLES = ("user", "payment", "generation", "gallery", "model", "worker", "relay", "billing")
+ROLES = (
+    "user",
+    "payment",
+    "generation",
+    "gallery",
+    "model",
+    "worker",
+    "relay",
+    "billing",
+    "account",
+)
 OWNERS = (
     *("libs.db", "libs.audit", "libs.jobs", "libs.web", "libs.tiers", "libs.mail"),
-    "libs.credits",
+    *("libs.auth", "libs.credits"),
     *("services.user", "services.payment", "services.model", "services.gallery"),
     "services.generation",
 )

@@ -13,7 +13,9 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from libs.auth.keys import TokenVerifier
+from libs.auth.principals import Role
 from libs.auth.tokens import issue_access_token, load_signing_key
+from libs.tiers.catalogue import DEFAULT_TIER, TierName
 
 ISSUER = "easel"
 JWKS_URL = "http://issuer/jwks.json"
@@ -32,7 +34,9 @@ class TokenIssuer:
         """The JWKS route."""
         return JSONResponse({"keys": [self.key.public_jwk()]})
 
-    def headers(self, user_id: UUID, *, role: str = "user") -> dict[str, str]:
+    def headers(
+        self, user_id: UUID, *, role: Role = "user", tier: TierName = DEFAULT_TIER
+    ) -> dict[str, str]:
         """`Authorization` of a user who has just logged in."""
         token = issue_access_token(
             self.key,
@@ -40,6 +44,7 @@ class TokenIssuer:
             user_id=user_id,
             session_id=uuid4(),
             role=role,
+            tier=tier,
             now=datetime.now(UTC),
         )
         return {"Authorization": f"Bearer {token}"}

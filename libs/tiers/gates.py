@@ -50,3 +50,10 @@ def require_hourly_room(tier: Tier, created: int, *, oldest_age_seconds: int) ->
             limit=tier.creates_per_hour,
             used=created,
         )
+
+
+def require_api_keys(tier: Tier) -> None:
+    """Raises TierRequired with `required_tier` if the plan has no personal API keys."""
+    if not tier.api_keys:
+        needed = load_catalogue().first_with_api_keys().name
+        raise TierRequired(f"API keys come with the {needed} plan", required_tier=needed)

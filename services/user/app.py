@@ -2,8 +2,8 @@
 
 from fastapi import FastAPI
 
+from libs.auth.signing_keys import SigningKeys
 from libs.auth.tenant_application import build_tenant_application
-from libs.auth.tokens import load_signing_key
 from libs.kernel.settings import load
 from libs.web.server import serve
 from services.user.routes import auth, users
@@ -19,8 +19,7 @@ def build_app(settings: UserSettings) -> FastAPI:
         description="Accounts and logins.",
         routers=[auth.router, users.router],
     )
-    key = load_signing_key(settings.signing_key_file.read_bytes())
-    app.state.token_issuer = TokenIssuer(key, settings.token_issuer)
+    app.state.token_issuer = TokenIssuer(SigningKeys(settings.signing_keys), settings.token_issuer)
     return app
 
 

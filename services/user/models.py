@@ -3,8 +3,10 @@
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import Text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from libs.auth.principals import Role
 from libs.db.base import Base
 
 SCHEMA = {"schema": "identity"}
@@ -20,7 +22,7 @@ class User(Base):
     email: Mapped[str]
     display_name: Mapped[str]
     password_hash: Mapped[str]
-    role: Mapped[str] = mapped_column(server_default="user")
+    role: Mapped[Role] = mapped_column(Text, server_default="user")
     created_at: Mapped[datetime]
 
 

@@ -1,11 +1,11 @@
 """Settings of the user service."""
 
-from pydantic import FilePath
+from pydantic import DirectoryPath
 
 from libs.auth.tenant_application import TenantServiceSettings
 
 
 class UserSettings(TenantServiceSettings):
-    """`signing_key_file` holds the private key of access tokens: PEM, EC P-256 or Ed25519."""
+    """`signing_keys` is the folder of `libs.auth.signing_keys`: PEM, EC P-256 or Ed25519."""
 
-    signing_key_file: FilePath
+    signing_keys: DirectoryPath

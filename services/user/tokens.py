@@ -4,10 +4,14 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from libs.auth.tokens import SigningKey, issue_access_token
+from libs.auth.principals import Role
+from libs.auth.service_tokens import issue_service_token
+from libs.auth.signing_keys import SigningKeys
+from libs.auth.tokens import issue_access_token
+from libs.tiers.catalogue import TierName
 
 REFRESH_TOKEN_LIFETIME = timedelta(days=30)
 REFRESH_TOKEN_BYTES = 32
@@ -17,21 +21,47 @@ Verdict = Literal["valid", "reused", "ended"]
 
 @dataclass(frozen=True)
 class TokenIssuer:
-    """Signs access tokens in the platform's name."""
+    """Signs tokens in the platform's name, with the key that is in use at the moment."""
 
-    key: SigningKey
+    keys: SigningKeys
     issuer: str
 
-    def access_token(self, user_id: UUID, session_id: UUID, role: str, now: datetime) -> str:
-        """A signed token that names the user, the login session and the role."""
+    def access_token(
+        self,
+        *,
+        user_id: UUID,
+        session_id: UUID,
+        role: Role,
+        tier: TierName,
+        authenticated_at: datetime,
+        now: datetime,
+    ) -> str:
+        """A token for 15 minutes of one login, which proved who it is at `authenticated_at`."""
         return issue_access_token(
-            self.key,
+            self.keys.current(now),
             issuer=self.issuer,
             user_id=user_id,
             session_id=session_id,
             role=role,
+            tier=tier,
+            authenticated_at=authenticated_at,
             now=now,
         )
+
+    def service_token(self, audience: str, user_id: UUID, now: datetime) -> str:
+        """A token by which this service asks another for something about a user, for a minute."""
+        return issue_service_token(
+            self.keys.current(now),
+            issuer=self.issuer,
+            service="user",
+            audience=audience,
+            user_id=user_id,
+            now=now,
+        )
+
+    def public_keys(self, now: datetime) -> list[dict[str, Any]]:
+        """The JSON Web Keys that verify what was and will be signed."""
+        return [key.public_jwk() for key in self.keys.published(now)]
 
 
 def make_refresh_token() -> str:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -11,7 +12,7 @@ from urllib.request import urlopen
 import pytest
 
 from dev.parts.program import LOOPBACK, free_port
-from dev.signing_key import make_signing_key
+from libs.auth.signing_keys import make_signing_key
 from tests.services.payment.shop import VARIANTS_JSON
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,8 +31,7 @@ def executable(name: str) -> Path:
 
 def settings(folder: Path, port: int) -> dict[str, str]:
     """Every setting, and no part that they name runs."""
-    key = folder / "signing_key.pem"
-    make_signing_key(key)
+    make_signing_key(folder / "keys", datetime.now(UTC))
     return {
         "PATH": os.defpath,
         "PEX_ROOT": str(folder / "pex"),
@@ -40,7 +40,7 @@ def settings(folder: Path, port: int) -> dict[str, str]:
         "EASEL_REDIS_URL": f"redis://{NOBODY}/0",
         "EASEL_JWKS_URL": f"http://{NOBODY}/jwks.json",
         "EASEL_MODEL_SERVICE_URL": f"http://{NOBODY}",
-        "EASEL_SIGNING_KEY_FILE": str(key),
+        "EASEL_SIGNING_KEYS": str(folder / "keys"),
         "EASEL_S3_ENDPOINT_URL": f"http://{NOBODY}",
         "EASEL_S3_PUBLIC_ENDPOINT_URL": f"http://{NOBODY}",
         "EASEL_S3_BUCKET_IMAGES": "easel-images",

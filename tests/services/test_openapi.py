@@ -1,13 +1,14 @@
 """Every service's OpenAPI document is complete: whoever reads it needs nothing else."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 
-from dev.signing_key import make_signing_key
+from libs.auth.signing_keys import make_signing_key
 from services.gallery.app import build_app as build_gallery
 from services.gallery.settings import GallerySettings
 from services.generation.app import build_app as build_generation
@@ -21,21 +22,11 @@ from tests.services.payment.shop import payment_settings
 
 NOWHERE = "postgresql+asyncpg://nobody@127.0.0.1:1/nothing"  # nothing connects
 JWKS = "http://127.0.0.1:1/jwks.json"
-PUBLIC = {
-    "register",
-    "log_in",
-    "refresh_login",
-    "log_out",
-    "get_keys",
-    "list_plans",
-    "receive_webhook",
-}
 
 
 def user(folder: Path) -> FastAPI:
-    key = folder / "key.pem"
-    make_signing_key(key)
-    settings = UserSettings(port=0, database_url=NOWHERE, jwks_url=JWKS, signing_key_file=key)
+    make_signing_key(folder, datetime.now(UTC))
+    settings = UserSettings(port=0, database_url=NOWHERE, jwks_url=JWKS, signing_keys=folder)
     return build_user(settings)
 
 
@@ -93,11 +84,17 @@ def test_every_operation_says_what_it_does(build: Build, tmp_path: Path) -> None
 @every_service
 def test_what_needs_a_token_says_so_and_says_401(build: Build, tmp_path: Path) -> None:
     for name, operation in operations(build(tmp_path).openapi()):
-        if operation["operationId"] in PUBLIC:
-            assert "security" not in operation, name
+        access = operation["x-access"]
+        if access["who"] in ("anyone", "provider"):
+            assert operation["security"] == [], name
+            assert "scope" not in access, name
         else:
-            assert operation["security"] == [{"access token": []}], name
-            assert "401" in operation["responses"], name
+            token = "service token" if access["who"] == "service" else "access token"
+            keys = [{"API key": []}] if "scope" in access else []
+            assert operation["security"] == [{token: []}, *keys], name
+            assert {"401"} | ({"403"} if token == "access token" else set()) <= set(
+                operation["responses"]
+            ), name
 
 
 @every_service

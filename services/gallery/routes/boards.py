@@ -5,6 +5,7 @@ from uuid import UUID
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from libs.auth.access import users
 from libs.auth.dependencies import CurrentPrincipal, TenantSession
 from libs.kernel.clock import utc_now
 from libs.kernel.problems import Unauthorized, ValidationFailed
@@ -32,13 +33,23 @@ CREATING = (
 )
 
 
-@router.get("", responses=problem_answers(Unauthorized, ValidationFailed))
+@router.get(
+    "",
+    dependencies=[users("images:read")],
+    responses=problem_answers(Unauthorized, ValidationFailed),
+)
 async def list_boards(session: TenantSession, page: PageQuery) -> Page[BoardAnswer]:
     """The caller's boards, newest first."""
     return await boards.list_boards(session, page)
 
 
-@router.post("", status_code=201, response_model=BoardAnswer, responses=problem_answers(*CREATING))
+@router.post(
+    "",
+    dependencies=[users("images:write")],
+    status_code=201,
+    response_model=BoardAnswer,
+    responses=problem_answers(*CREATING),
+)
 async def create_board(
     body: BoardRequest,
     session: TenantSession,
@@ -61,19 +72,28 @@ async def create_board(
     )
 
 
-@router.get("/{board_id}", responses=problem_answers(*ONE))
+@router.get("/{board_id}", dependencies=[users("images:read")], responses=problem_answers(*ONE))
 async def get_board(board_id: UUID, session: TenantSession) -> BoardAnswer:
     """One board."""
     return await boards.get_board(session, board_id)
 
 
-@router.patch("/{board_id}", responses=problem_answers(*ONE, BoardNameTaken))
+@router.patch(
+    "/{board_id}",
+    dependencies=[users("images:write")],
+    responses=problem_answers(*ONE, BoardNameTaken),
+)
 async def rename_board(board_id: UUID, body: BoardRequest, session: TenantSession) -> BoardAnswer:
     """Give a board another name."""
     return await boards.rename_board(session, board_id, body)
 
 
-@router.delete("/{board_id}", status_code=204, responses=problem_answers(*ONE))
+@router.delete(
+    "/{board_id}",
+    dependencies=[users("images:write")],
+    status_code=204,
+    responses=problem_answers(*ONE),
+)
 async def delete_board(board_id: UUID, session: TenantSession) -> None:
     """Delete a board. Its images stay."""
     await boards.delete_board(session, board_id)
@@ -81,6 +101,7 @@ async def delete_board(board_id: UUID, session: TenantSession) -> None:
 
 @router.put(
     "/{board_id}/images/{image_id}",
+    dependencies=[users("images:write")],
     status_code=204,
     responses=problem_answers(*ONE, ImageNotFound),
 )
@@ -91,7 +112,12 @@ async def pin_image(
     await boards.pin_image(session, principal, board_id, image_id)
 
 
-@router.delete("/{board_id}/images/{image_id}", status_code=204, responses=problem_answers(*ONE))
+@router.delete(
+    "/{board_id}/images/{image_id}",
+    dependencies=[users("images:write")],
+    status_code=204,
+    responses=problem_answers(*ONE),
+)
 async def unpin_image(board_id: UUID, image_id: UUID, session: TenantSession) -> None:
     """Take an image off a board."""
     await boards.unpin_image(session, board_id, image_id)

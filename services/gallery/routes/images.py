@@ -5,6 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 
+from libs.auth.access import users
 from libs.auth.dependencies import TenantSession
 from libs.kernel.clock import utc_now
 from libs.kernel.problems import Unauthorized, ValidationFailed
@@ -46,7 +47,11 @@ def image_filter(
     return ImageFilter(board_id, q, model, starred, created_from, created_to)
 
 
-@router.get("", responses=problem_answers(Unauthorized, ValidationFailed))
+@router.get(
+    "",
+    dependencies=[users("images:read")],
+    responses=problem_answers(Unauthorized, ValidationFailed),
+)
 async def list_images(
     wanted: Annotated[ImageFilter, Depends(image_filter)],
     page: PageQuery,
@@ -57,13 +62,13 @@ async def list_images(
     return await images.list_images(session, wanted, page, store=store, clock=utc_now)
 
 
-@router.get("/{image_id}", responses=problem_answers(*ONE))
+@router.get("/{image_id}", dependencies=[users("images:read")], responses=problem_answers(*ONE))
 async def get_image(image_id: UUID, session: TenantSession, store: Store) -> ImageAnswer:
     """One image with URLs that read it for 15 minutes."""
     return await images.get_image(session, image_id, store=store, clock=utc_now)
 
 
-@router.patch("/{image_id}", responses=problem_answers(*ONE))
+@router.patch("/{image_id}", dependencies=[users("images:write")], responses=problem_answers(*ONE))
 async def change_image(
     image_id: UUID, body: ImageChange, session: TenantSession, store: Store
 ) -> ImageAnswer:
@@ -71,7 +76,9 @@ async def change_image(
     return await images.change_image(session, image_id, body, store=store, clock=utc_now)
 
 
-@router.get("/{image_id}/recall", responses=problem_answers(*ONE))
+@router.get(
+    "/{image_id}/recall", dependencies=[users("images:read")], responses=problem_answers(*ONE)
+)
 async def recall_request(image_id: UUID, session: TenantSession) -> dict[str, Any]:
     """The generation request that makes this image again, pixel by pixel."""
     return await images.recall_request(session, image_id)

@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import StreamingResponse
 
+from libs.auth.access import users
 from libs.auth.dependencies import CurrentPrincipal
 from libs.kernel.problems import Unauthorized, ValidationFailed
 from libs.web.openapi import problem_answers
@@ -25,6 +26,7 @@ LastEventId = Annotated[
 
 @router.get(
     "/{generation_id}/events",
+    dependencies=[users("generations:read")],
     response_class=StreamingResponse,
     responses={
         200: {"content": {"text/event-stream": {"schema": {"type": "string"}, "example": EXAMPLE}}},

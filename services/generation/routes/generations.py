@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
+from libs.auth.access import users
 from libs.auth.dependencies import CurrentPrincipal, TenantSession
 from libs.credits.caps import SpendCapReached
 from libs.credits.ledger import InsufficientCredits
@@ -47,7 +48,7 @@ SPENDING = (
 )
 
 
-@router.post("/quote", responses=problem_answers(*ASKING))
+@router.post("/quote", dependencies=[users("generations:read")], responses=problem_answers(*ASKING))
 async def quote_generation(
     body: GenerationRequest, principal: CurrentPrincipal, request: Request
 ) -> QuoteAnswer:
@@ -59,6 +60,7 @@ async def quote_generation(
 
 @router.post(
     "",
+    dependencies=[users("generations:write")],
     status_code=202,
     response_model=GenerationAnswer,
     responses=problem_answers(*ASKING, *SPENDING),
@@ -88,7 +90,11 @@ async def create_generation(
         )
 
 
-@router.get("", responses=problem_answers(Unauthorized, ValidationFailed))
+@router.get(
+    "",
+    dependencies=[users("generations:read")],
+    responses=problem_answers(Unauthorized, ValidationFailed),
+)
 async def list_generations(
     session: TenantSession,
     page: PageQuery,
@@ -101,7 +107,11 @@ async def list_generations(
     return await owner.list_generations(session, page, state=status, model=model)
 
 
-@router.get("/{generation_id}", responses=problem_answers(Unauthorized, GenerationNotFound))
+@router.get(
+    "/{generation_id}",
+    dependencies=[users("generations:read")],
+    responses=problem_answers(Unauthorized, GenerationNotFound),
+)
 async def get_generation(generation_id: UUID, session: TenantSession) -> GenerationAnswer:
     """One job of the caller."""
     return show_job(await owner.get_generation(session, generation_id))
@@ -109,6 +119,7 @@ async def get_generation(generation_id: UUID, session: TenantSession) -> Generat
 
 @router.post(
     "/{generation_id}/cancel",
+    dependencies=[users("generations:write")],
     responses=problem_answers(Unauthorized, GenerationNotFound, AlreadyFinished),
 )
 async def cancel_generation(generation_id: UUID, session: TenantSession) -> GenerationAnswer:

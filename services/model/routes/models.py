@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
+from libs.auth.access import anyone, users
 from libs.auth.dependencies import CurrentPrincipal, OpenSession, TenantSession
 from libs.kernel.problems import Unauthorized, ValidationFailed
 from libs.tiers.catalogue import Base
@@ -19,7 +20,11 @@ internal = APIRouter(prefix="/internal/v1/models", include_in_schema=False)
 Name = Annotated[str, Path(pattern=NAME_PATTERN, description="A slug or an id")]
 
 
-@router.get("", responses=problem_answers(Unauthorized, ValidationFailed))
+@router.get(
+    "",
+    dependencies=[users("models:read")],
+    responses=problem_answers(Unauthorized, ValidationFailed),
+)
 async def list_models(
     session: TenantSession,
     principal: CurrentPrincipal,
@@ -31,13 +36,19 @@ async def list_models(
     return await service.list_models(session, principal, page, type_=type, base=base)
 
 
-@router.get("/{name}", responses=problem_answers(Unauthorized, ModelNotFound, ValidationFailed))
+@router.get(
+    "/{name}",
+    dependencies=[users("models:read")],
+    responses=problem_answers(Unauthorized, ModelNotFound, ValidationFailed),
+)
 async def get_model(name: Name, session: TenantSession, principal: CurrentPrincipal) -> ModelAnswer:
     """One model by slug or id."""
     return await service.get_model(session, principal, name)
 
 
-@internal.get("/{name}")
+@internal.get("/{name}", dependencies=[anyone()])
 async def describe_model(name: Name, session: OpenSession) -> ModelInfo:
-    """An official model, for other services; the gateway does not route here."""
+    """An official model, for other services; the gateway does not route here, and it tells no
+    more than what every user may see.
+    """
     return ModelInfo.model_validate(await service.require_model(session, name))

@@ -7,7 +7,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
 from libs.audit.log import record
-from libs.auth.dependencies import CurrentAdmin
+from libs.auth.access import admins
+from libs.auth.dependencies import CurrentPrincipal
 from libs.db.transaction import transaction
 from libs.kernel.problems import Forbidden, Unauthorized, ValidationFailed
 from libs.web.idempotency import (
@@ -42,6 +43,7 @@ MENDING = (*ADMIN, InboxEntryNotFound, InboxEntryNotStuck, ValidationFailed)
 
 @router.post(
     "/credits/grants",
+    dependencies=[admins()],
     status_code=201,
     response_model=GrantedAnswer,
     responses=problem_answers(
@@ -51,7 +53,7 @@ MENDING = (*ADMIN, InboxEntryNotFound, InboxEntryNotStuck, ValidationFailed)
 async def grant_credits(
     body: GrantRequest,
     request: Request,
-    admin: CurrentAdmin,
+    admin: CurrentPrincipal,
     idempotency_key: RequiredIdempotencyKey,
 ) -> JSONResponse:
     """Give a user credits, once a key. Who, whom, how much and why go to the audit log."""
@@ -72,17 +74,21 @@ async def grant_credits(
         )
 
 
-@router.get("/ledger/check", responses=problem_answers(*ADMIN))
-async def check_ledger(request: Request, _admin: CurrentAdmin) -> LedgerCheckAnswer:
+@router.get("/ledger/check", dependencies=[admins()], responses=problem_answers(*ADMIN))
+async def check_ledger(request: Request, _admin: CurrentPrincipal) -> LedgerCheckAnswer:
     """Everything in the ledger that does not add up: must be empty, and alerts when it is not."""
     async with transaction(request.app.state.billing_sessions) as session:
         return await verbs.check_ledger(session)
 
 
-@router.get("/payments/webhooks", responses=problem_answers(*ADMIN, ValidationFailed))
+@router.get(
+    "/payments/webhooks",
+    dependencies=[admins()],
+    responses=problem_answers(*ADMIN, ValidationFailed),
+)
 async def list_webhooks(
     request: Request,
-    _admin: CurrentAdmin,
+    _admin: CurrentPrincipal,
     page: PageQuery,
     state: Annotated[InboxState, Query(description="Only webhooks in this state")] = "stuck",
 ) -> Page[WebhookEntryAnswer]:
@@ -91,9 +97,13 @@ async def list_webhooks(
         return await verbs.list_webhooks(session, page, state)
 
 
-@router.post("/payments/webhooks/{webhook_id}/retry", responses=problem_answers(*MENDING))
+@router.post(
+    "/payments/webhooks/{webhook_id}/retry",
+    dependencies=[admins()],
+    responses=problem_answers(*MENDING),
+)
 async def retry_webhook(
-    webhook_id: UUID, request: Request, admin: CurrentAdmin
+    webhook_id: UUID, request: Request, admin: CurrentPrincipal
 ) -> WebhookEntryAnswer:
     """Apply a stuck webhook again, within seconds: what was missing is there now."""
     state = request.app.state
@@ -104,10 +114,12 @@ async def retry_webhook(
 
 
 @router.post(
-    "/payments/webhooks/{webhook_id}/assign", responses=problem_answers(*MENDING, UserNotFound)
+    "/payments/webhooks/{webhook_id}/assign",
+    dependencies=[admins()],
+    responses=problem_answers(*MENDING, UserNotFound),
 )
 async def assign_webhook(
-    webhook_id: UUID, body: AssignRequest, request: Request, admin: CurrentAdmin
+    webhook_id: UUID, body: AssignRequest, request: Request, admin: CurrentPrincipal
 ) -> WebhookEntryAnswer:
     """Say whose a stuck webhook is, and apply it again, within seconds."""
     state = request.app.state
@@ -119,8 +131,12 @@ async def assign_webhook(
         return WebhookEntryAnswer.model_validate(entry)
 
 
-@router.post("/payments/reconciliation", responses=problem_answers(*ADMIN, BillingUnavailable))
-async def reconcile_payments(request: Request, admin: CurrentAdmin) -> ReconciliationAnswer:
+@router.post(
+    "/payments/reconciliation",
+    dependencies=[admins()],
+    responses=problem_answers(*ADMIN, BillingUnavailable),
+)
+async def reconcile_payments(request: Request, admin: CurrentPrincipal) -> ReconciliationAnswer:
     """Compare the provider's subscriptions and recent payments with ours now, and repair them.
 
     It happens daily by itself. Each repair has its own line in the audit log.

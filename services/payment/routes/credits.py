@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
+from libs.auth.access import users
 from libs.auth.dependencies import CurrentPrincipal, TenantSession
 from libs.kernel.problems import Unauthorized, ValidationFailed
 from libs.web.openapi import problem_answers
@@ -24,13 +25,19 @@ FirstDay = Annotated[Day | None, Query(alias="from", description="First day, UTC
 LastDay = Annotated[Day | None, Query(alias="to", description="Last day, UTC; today if left out")]
 
 
-@router.get("/balance", responses=problem_answers(Unauthorized))
+@router.get(
+    "/balance", dependencies=[users("billing:read")], responses=problem_answers(Unauthorized)
+)
 async def get_balance(session: TenantSession, principal: CurrentPrincipal) -> BalanceAnswer:
     """Total, held and available credits, and the grants in the order in which they are spent."""
     return await credits.get_balance(session, principal)
 
 
-@router.get("/transactions", responses=problem_answers(Unauthorized, ValidationFailed))
+@router.get(
+    "/transactions",
+    dependencies=[users("billing:read")],
+    responses=problem_answers(Unauthorized, ValidationFailed),
+)
 async def list_transactions(
     session: TenantSession, principal: CurrentPrincipal, page: PageQuery
 ) -> Page[TransactionAnswer]:
@@ -38,7 +45,11 @@ async def list_transactions(
     return await credits.list_transactions(session, principal, page)
 
 
-@router.get("/usage", responses=problem_answers(Unauthorized, ValidationFailed))
+@router.get(
+    "/usage",
+    dependencies=[users("billing:read")],
+    responses=problem_answers(Unauthorized, ValidationFailed),
+)
 async def get_usage(
     request: Request,
     session: TenantSession,
@@ -52,13 +63,17 @@ async def get_usage(
     return await credits.get_usage(session, principal, group_by=group_by, days=days)
 
 
-@router.get("/spend-caps", responses=problem_answers(Unauthorized))
+@router.get(
+    "/spend-caps", dependencies=[users("billing:read")], responses=problem_answers(Unauthorized)
+)
 async def list_spend_caps(session: TenantSession, principal: CurrentPrincipal) -> SpendCapsAnswer:
     """The caps that refuse a generation when it would spend more."""
     return await spend_caps.get_spend_caps(session, principal)
 
 
-@router.put("/spend-caps", responses=problem_answers(Unauthorized, ValidationFailed))
+@router.put(
+    "/spend-caps", dependencies=[users()], responses=problem_answers(Unauthorized, ValidationFailed)
+)
 async def put_spend_cap(
     body: SpendCapChange, session: TenantSession, principal: CurrentPrincipal
 ) -> SpendCapsAnswer:

@@ -2,13 +2,14 @@
 
 from fastapi import APIRouter, Response
 
+from libs.auth.access import anyone
 from services.payment.schemas.plans import PlansAnswer
 from services.payment.service import plans
 
 router = APIRouter(prefix="/api/v1/plans", tags=["plans"])
 
 
-@router.get("")
+@router.get("", dependencies=[anyone()])
 async def list_plans(response: Response) -> PlansAnswer:
     """Prices, trial days, credits and limits of every plan, and the packs of credits."""
     response.headers["Cache-Control"] = "public, max-age=300"

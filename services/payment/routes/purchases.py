@@ -6,6 +6,7 @@ from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from libs.auth.access import users
 from libs.auth.dependencies import CurrentPrincipal, TenantSession
 from libs.kernel.problems import ServiceUnavailable, Unauthorized, ValidationFailed
 from libs.web.idempotency import (
@@ -31,6 +32,7 @@ Authorization = Annotated[str, Header(include_in_schema=False)]
 
 @router.post(
     "/checkout",
+    dependencies=[users()],
     status_code=201,
     response_model=CheckoutAnswer,
     responses=problem_answers(
@@ -85,7 +87,11 @@ async def create_checkout(
     )
 
 
-@router.get("/invoices", responses=problem_answers(Unauthorized, ValidationFailed))
+@router.get(
+    "/invoices",
+    dependencies=[users("billing:read")],
+    responses=problem_answers(Unauthorized, ValidationFailed),
+)
 async def list_invoices(
     session: TenantSession, principal: CurrentPrincipal, page: PageQuery
 ) -> Page[InvoiceAnswer]:
@@ -93,7 +99,11 @@ async def list_invoices(
     return await checkout.list_invoices(session, principal, page)
 
 
-@router.get("/orders", responses=problem_answers(Unauthorized, ValidationFailed))
+@router.get(
+    "/orders",
+    dependencies=[users("billing:read")],
+    responses=problem_answers(Unauthorized, ValidationFailed),
+)
 async def list_orders(
     session: TenantSession, principal: CurrentPrincipal, page: PageQuery
 ) -> Page[OrderAnswer]:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from libs.auth.access import users
 from libs.auth.dependencies import CurrentPrincipal, TenantSession
 from libs.auth.principals import Principal
 from libs.db.transaction import transaction
@@ -47,7 +48,7 @@ CHANGING = (
 CALLING = (BillingRefused, BillingUnavailable)
 
 
-@router.get("", responses=problem_answers(Unauthorized))
+@router.get("", dependencies=[users("billing:read")], responses=problem_answers(Unauthorized))
 async def get_current_subscription(
     request: Request, session: TenantSession, principal: CurrentPrincipal
 ) -> CurrentAnswer:
@@ -57,7 +58,9 @@ async def get_current_subscription(
 
 
 @router.get(
-    "/links", responses=problem_answers(Unauthorized, SubscriptionNotFound, BillingUnavailable)
+    "/links",
+    dependencies=[users("billing:read")],
+    responses=problem_answers(Unauthorized, SubscriptionNotFound, BillingUnavailable),
 )
 async def get_subscription_links(request: Request, principal: CurrentPrincipal) -> LinksAnswer:
     """Fresh links to the provider's pages: cards, addresses, invoices."""
@@ -70,7 +73,7 @@ async def get_subscription_links(request: Request, principal: CurrentPrincipal) 
     )
 
 
-@router.post("/change-preview", responses=problem_answers(*CHANGING))
+@router.post("/change-preview", dependencies=[users()], responses=problem_answers(*CHANGING))
 async def preview_change(
     body: ChangeRequest, request: Request, principal: CurrentPrincipal
 ) -> ChangePreview:
@@ -82,6 +85,7 @@ async def preview_change(
 
 @router.post(
     "/change",
+    dependencies=[users()],
     response_model=CurrentAnswer,
     responses=problem_answers(*CHANGING, *CALLING, IdempotencyKeyReused, IdempotentRequestRunning),
 )
@@ -126,7 +130,11 @@ async def change_plan(
     )
 
 
-@router.post("/cancel", responses=problem_answers(Unauthorized, SubscriptionNotFound, *CALLING))
+@router.post(
+    "/cancel",
+    dependencies=[users()],
+    responses=problem_answers(Unauthorized, SubscriptionNotFound, *CALLING),
+)
 async def cancel_subscription(request: Request, principal: CurrentPrincipal) -> CurrentAnswer:
     """Renew no more. The plan and its credits stay until `ends_at`; doing it twice does nothing."""
     state = request.app.state
@@ -137,6 +145,7 @@ async def cancel_subscription(request: Request, principal: CurrentPrincipal) -> 
 
 @router.post(
     "/resume",
+    dependencies=[users()],
     responses=problem_answers(Unauthorized, SubscriptionNotFound, NotCancelled, *CALLING),
 )
 async def resume_subscription(request: Request, principal: CurrentPrincipal) -> CurrentAnswer:

@@ -7,6 +7,7 @@ from prometheus_client import Counter
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from libs.auth.access import provider
 from libs.db.engine import Sessions
 from libs.db.transaction import transaction
 from libs.kernel.clock import Clock
@@ -31,7 +32,9 @@ class WebhookAnswer(BaseModel):
 
 
 @router.post(
-    "/lemon-squeezy", responses=problem_answers(BadRequest, InvalidSignature, PayloadTooLarge)
+    "/lemon-squeezy",
+    dependencies=[provider()],
+    responses=problem_answers(BadRequest, InvalidSignature, PayloadTooLarge),
 )
 async def receive_webhook(
     request: Request, x_signature: Annotated[str, Header()] = ""

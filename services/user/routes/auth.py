@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
+from libs.auth.access import anyone
 from libs.auth.dependencies import OpenSession
 from libs.kernel.clock import utc_now
 from libs.kernel.problems import Problem, ValidationFailed
@@ -38,6 +39,7 @@ Issuer = Annotated[TokenIssuer, Depends(token_issuer)]
 
 @router.post(
     "/register",
+    dependencies=[anyone()],
     status_code=201,
     response_model=RegistrationAnswer,
     responses=problem_answers(EmailTaken, ValidationFailed),
@@ -50,6 +52,7 @@ async def register(body: Registration, session: OpenSession, issuer: Issuer) -> 
 
 @router.post(
     "/login",
+    dependencies=[anyone()],
     response_model=TokensAnswer,
     responses=problem_answers(InvalidCredentials, ValidationFailed),
 )
@@ -60,6 +63,7 @@ async def log_in(body: Credentials, session: OpenSession, issuer: Issuer) -> JSO
 
 @router.post(
     "/refresh",
+    dependencies=[anyone()],
     response_model=TokensAnswer,
     responses=problem_answers(InvalidRefreshToken, ValidationFailed),
 )
@@ -74,14 +78,16 @@ async def refresh_login(
     return answer_tokens(outcome)
 
 
-@router.post("/logout", status_code=204, responses=problem_answers(ValidationFailed))
+@router.post(
+    "/logout", dependencies=[anyone()], status_code=204, responses=problem_answers(ValidationFailed)
+)
 async def log_out(body: RefreshRequest, session: OpenSession) -> None:
     """End the session of a refresh token. Access tokens that are out live up to 15 minutes on."""
     await sessions.log_out(session, body.refresh_token, clock=utc_now)
 
 
-@router.get("/.well-known/jwks.json")
+@router.get("/.well-known/jwks.json", dependencies=[anyone()])
 async def get_keys(issuer: Issuer, response: Response) -> JsonWebKeySet:
     """The public keys that verify access tokens (RFC 7517)."""
     response.headers["Cache-Control"] = KEYS_CACHE
-    return JsonWebKeySet(keys=[issuer.key.public_jwk()])
+    return JsonWebKeySet(keys=issuer.public_keys(utc_now()))

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter
 
+from libs.auth.access import users
 from libs.auth.dependencies import CurrentPrincipal, TenantSession
 from libs.kernel.problems import Unauthorized, ValidationFailed
 from libs.web.openapi import problem_answers
@@ -11,13 +12,13 @@ from services.user.service import profile
 router = APIRouter(prefix="/api/v1/users/me", tags=["account"])
 
 
-@router.get("", responses=problem_answers(Unauthorized))
+@router.get("", dependencies=[users("account:read")], responses=problem_answers(Unauthorized))
 async def get_profile(session: TenantSession, principal: CurrentPrincipal) -> UserAnswer:
     """The caller's account."""
     return await profile.get_profile(session, principal)
 
 
-@router.patch("", responses=problem_answers(Unauthorized, ValidationFailed))
+@router.patch("", dependencies=[users()], responses=problem_answers(Unauthorized, ValidationFailed))
 async def change_profile(
     body: ProfileChange, session: TenantSession, principal: CurrentPrincipal
 ) -> UserAnswer:
@@ -25,7 +26,9 @@ async def change_profile(
     return await profile.change_profile(session, principal, body)
 
 
-@router.get("/entitlements", responses=problem_answers(Unauthorized))
+@router.get(
+    "/entitlements", dependencies=[users("account:read")], responses=problem_answers(Unauthorized)
+)
 async def get_entitlements(
     session: TenantSession, principal: CurrentPrincipal
 ) -> EntitlementsAnswer:

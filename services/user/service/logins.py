@@ -7,6 +7,7 @@ from libs.auth.tokens import ACCESS_TOKEN_LIFETIME
 from libs.db.transaction import set_tenant
 from libs.kernel.clock import Clock
 from libs.kernel.ids import new_id
+from libs.tiers.entitlements import tier_of
 from services.user.models import LoginSession, RefreshToken, User
 from services.user.problems import InvalidCredentials
 from services.user.repository import accounts
@@ -72,7 +73,14 @@ async def issue_tokens(
     )
     await session.flush()
     return TokensAnswer(
-        access_token=issuer.access_token(user.id, family.id, user.role, now),
+        access_token=issuer.access_token(
+            user_id=user.id,
+            session_id=family.id,
+            role=user.role,
+            tier=(await tier_of(session, user.id)).name,
+            authenticated_at=family.created_at,
+            now=now,
+        ),
         expires_in=int(ACCESS_TOKEN_LIFETIME.total_seconds()),
         refresh_token=token,
         refresh_expires_at=expires_at,

@@ -6,7 +6,7 @@ The provider's clock is everybody's clock. Its webhooks are handed over when a t
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,8 +15,8 @@ import httpx
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from dev.signing_key import make_signing_key
 from libs.auth.keys import TokenVerifier
+from libs.auth.signing_keys import make_signing_key
 from libs.db.engine import Sessions, build_engine, build_sessions
 from libs.testkit.lemon_squeezy.books import sign
 from libs.testkit.lemon_squeezy.client import DoubleClient
@@ -141,11 +141,11 @@ async def open_storefront(
     database: Database, provider: DoubleClient, folder: Path
 ) -> AsyncIterator[Storefront]:
     """Everything runs inside the block."""
-    key = folder / "signing.pem"
-    make_signing_key(key)
+    keys = folder / "keys"
+    make_signing_key(keys, datetime.now(UTC))
     users = build_user_app(
         UserSettings(
-            port=0, database_url=database.url("user"), jwks_url=JWKS_URL, signing_key_file=key
+            port=0, database_url=database.url("user"), jwks_url=JWKS_URL, signing_keys=keys
         )
     )
     clock, admin = Clock(await provider.now()), build_engine(database.admin_url, application="test")

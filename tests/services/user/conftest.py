@@ -1,12 +1,12 @@
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from libs.auth.keys import TokenVerifier
+from libs.auth.signing_keys import make_signing_key
 from libs.testkit.postgres import Database
 from services.user.app import build_app
 from services.user.settings import UserSettings
@@ -17,16 +17,12 @@ JWKS_URL = "http://user/api/v1/auth/.well-known/jwks.json"
 @pytest.fixture
 async def api(database: Database, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     """The user service; it verifies tokens by the keys that it publishes itself."""
-    pem = Ed25519PrivateKey.generate().private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-    )
-    key_file = tmp_path / "signing.pem"
-    key_file.write_bytes(pem)
+    make_signing_key(tmp_path, datetime.now(UTC))
     settings = UserSettings(
         port=0,
         database_url=database.url("user"),
         jwks_url=JWKS_URL,
-        signing_key_file=key_file,
+        signing_keys=tmp_path,
     )
     app = build_app(settings)
     async with (
