@@ -4,8 +4,9 @@ boto3 is synchronous; every call runs in a thread, so the event loop never waits
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -84,6 +85,70 @@ class ObjectStore:
         except (BotoCoreError, ClientError) as error:
             raise StorageUnavailable(f"get {key}") from error
 
+    async def delete_below(self, prefix: str, *, pages: int) -> bool:
+        """Delete objects whose keys begin so, at most `pages` times a thousand.
+
+        True: none is left. Raises ValueError for an empty prefix, StorageUnavailable.
+        """
+        if not prefix:
+            raise ValueError("an empty prefix is everything")
+        for _ in range(pages):
+            if not await asyncio.to_thread(self._delete_page, prefix):
+                return True
+        return False
+
+    def _delete_page(self, prefix: str) -> bool:
+        try:
+            listed = self._client.list_objects_v2(Bucket=self.bucket, Prefix=prefix)
+            keys = [found["Key"] for found in listed.get("Contents", [])]
+            if not keys:
+                return False
+            deleted = self._client.delete_objects(
+                Bucket=self.bucket,
+                Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise StorageUnavailable(f"delete below {prefix}") from error
+        if deleted.get("Errors"):
+            raise StorageUnavailable(f"delete below {prefix}")
+        return True
+
+    async def begin_upload(self, key: str, *, content_type: str) -> str:
+        """Begin an object that is put in parts; the id of the upload. Raises StorageUnavailable.
+
+        Nothing is there to read before it is finished.
+        """
+        answer = await self._call("create_multipart_upload", key, ContentType=content_type)
+        return str(answer["UploadId"])
+
+    async def put_part(self, key: str, upload_id: str, number: int, body: bytes) -> str:
+        """One part, of at least 5 MiB unless it is the last; its tag. Raises StorageUnavailable."""
+        where = {"UploadId": upload_id, "PartNumber": number}
+        return str((await self._call("upload_part", key, **where, Body=body))["ETag"])
+
+    async def finish_upload(self, key: str, upload_id: str, tags: Sequence[str]) -> None:
+        """Make the object of its parts, in their order. Raises StorageUnavailable."""
+        parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, start=1)]
+        await self._call(
+            "complete_multipart_upload", key, UploadId=upload_id, MultipartUpload={"Parts": parts}
+        )
+
+    async def abort_upload(self, key: str, upload_id: str) -> None:
+        """Let go of the parts; of an upload that is over, nothing. Raises StorageUnavailable."""
+        try:
+            await self._call("abort_multipart_upload", key, UploadId=upload_id)
+        except StorageUnavailable as error:
+            cause = error.__cause__
+            if not isinstance(cause, ClientError) or error_code(cause) != "NoSuchUpload":
+                raise
+
+    async def _call(self, operation: str, key: str, **arguments: Any) -> Any:
+        try:
+            call = getattr(self._client, operation)
+            return await asyncio.to_thread(call, Bucket=self.bucket, Key=key, **arguments)
+        except (BotoCoreError, ClientError) as error:
+            raise StorageUnavailable(f"{operation} {key}") from error
+
     def presign_get(self, key: str, *, lifetime_seconds: int) -> str:
         """A URL that reads one object until it expires; signing needs no network."""
         params = {"Bucket": self.bucket, "Key": key}
@@ -97,3 +162,8 @@ class ObjectStore:
             await asyncio.to_thread(self._client.head_bucket, Bucket=self.bucket)
         except (BotoCoreError, ClientError) as error:
             raise StorageUnavailable("head bucket") from error
+
+
+def error_code(error: ClientError) -> str:
+    """What the store calls a refusal: `NoSuchUpload`."""
+    return str(error.response.get("Error", {}).get("Code", ""))
