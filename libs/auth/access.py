@@ -16,8 +16,9 @@ from libs.auth.api_keys import KEY_PREFIX, ApiKeys
 from libs.auth.ended_logins import EndedLogins
 from libs.auth.keys import TokenVerifier
 from libs.auth.principals import Principal, Role, Scope
+from libs.auth.request_limits import count_request, count_unknown
 from libs.auth.tokens import InvalidToken
-from libs.kernel.problems import Forbidden, Problem, Unauthorized
+from libs.kernel.problems import Forbidden, Problem, RateLimited, Unauthorized
 from libs.telemetry.logs import get_logger
 from libs.tiers.gates import TierRequired
 from libs.web.openapi import add_problem_answers
@@ -57,10 +58,18 @@ class Access:
     async def __call__(self, request: Request) -> None:
         """Put the verified caller into `request.state.principal`.
 
-        Raises Unauthorized (401), Forbidden, LoginRequired and ScopeMissing (403).
+        Raises Unauthorized (401), Forbidden, LoginRequired and ScopeMissing (403), RateLimited
+        (429).
         """
-        if self.who in ROLES:
-            principal = await verified_caller(request)
+        if self.who == "anyone":
+            await count_unknown(request)
+        elif self.who in ROLES:
+            try:
+                principal = await verified_caller(request)
+            except Unauthorized:
+                await count_unknown(request)
+                raise
+            await count_request(request, principal)
             self.require_entry(principal)
             request.state.principal = principal
         elif self.who == "service":
@@ -89,12 +98,15 @@ class Access:
     @property
     def problems(self) -> tuple[type[Problem], ...]:
         """What a caller who may not enter is answered."""
-        if self.who in ("anyone", "provider"):
+        if self.who == "provider":
             return ()
+        if self.who == "anyone":
+            return (RateLimited,)
         if self.who == "service":
             return (Unauthorized,)
         refusal = (ScopeMissing, TierRequired) if self.scope else (LoginRequired,)
-        return (Unauthorized, *refusal, *((Forbidden,) if self.who != "user" else ()))
+        roles = (Forbidden,) if self.who != "user" else ()
+        return (Unauthorized, *refusal, *roles, RateLimited)
 
     def describe(self) -> dict[str, Any]:
         """What the route's OpenAPI operation says of it."""

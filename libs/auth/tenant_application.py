@@ -13,19 +13,20 @@ from libs.auth.ended_logins import EndedLogins
 from libs.auth.keys import TokenVerifier
 from libs.db.engine import build_engine, build_sessions
 from libs.db.transaction import check_database
-from libs.kernel.settings import Settings
 from libs.telemetry.logs import configure_logs
 from libs.telemetry.tracing import configure_tracing
 from libs.web.application import build_application
 from libs.web.health import Check
+from libs.web.settings import WebSettings
+from libs.web.rate_limits import build_rate_limiter
 
 
-class TenantServiceSettings(Settings):
+class TenantServiceSettings(WebSettings):
     """What every service that serves users needs."""
 
-    port: int
     database_url: str
     jwks_url: str
+    redis_url: str
     token_issuer: str = "easel"
 
 
@@ -49,32 +50,37 @@ def build_tenant_application(
     sessions = build_sessions(engine)
     http = httpx.AsyncClient(timeout=5.0)
 
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        yield
-        await http.aclose()
-        for close in on_stop:
-            await close()
-        await engine.dispose()
-
     declare_access(routers)
     app = build_application(
         service,
         description=description,
         routers=routers,
         checks={"database": partial(check_database, sessions), **(checks or {})},
-        lifespan=lifespan,
+        lifespan=partial(closing, (http.aclose, *on_stop, engine.dispose)),
         security_schemes=SECURITY_SCHEMES,
+        public_url=settings.public_url,
+        cors_origins=settings.cors_origins,
     )
     app.state.service, app.state.settings = service, settings
     app.state.sessions, app.state.http = sessions, http
     return verify_callers(app)
 
 
+@asynccontextmanager
+async def closing(
+    closers: Sequence[Callable[[], Awaitable[None]]], app: FastAPI
+) -> AsyncIterator[None]:
+    """The life of an application: what it opened is closed after its last answer."""
+    yield
+    for close in (app.state.rate_limiter.close, *closers):
+        await close()
+
+
 def verify_callers(app: FastAPI) -> FastAPI:
-    """Add what `libs.auth.access` asks: the issuer's keys, ended logins, API keys."""
+    """Add what `libs.auth.access` asks: the issuer's keys, ended logins, API keys, counts."""
     state, settings = app.state, app.state.settings
     state.token_verifier = TokenVerifier(settings.jwks_url, settings.token_issuer, state.http)
     state.ended_logins = EndedLogins(state.sessions)
     state.api_keys = ApiKeys(state.sessions)
+    state.rate_limiter = build_rate_limiter(settings.redis_url)
     return app

@@ -7,7 +7,6 @@ from libs.kernel.settings import Settings
 class GenerationSettings(TenantServiceSettings):
     """The API."""
 
-    redis_url: str
     model_service_url: str
 
 

@@ -21,12 +21,15 @@ from services.user.settings import UserSettings
 from tests.services.payment.shop import payment_settings
 
 NOWHERE = "postgresql+asyncpg://nobody@127.0.0.1:1/nothing"  # nothing connects
+REDIS = "redis://127.0.0.1:1/0"
 JWKS = "http://127.0.0.1:1/jwks.json"
 
 
 def user(folder: Path) -> FastAPI:
     make_signing_key(folder, datetime.now(UTC))
-    settings = UserSettings(port=0, database_url=NOWHERE, jwks_url=JWKS, signing_keys=folder)
+    settings = UserSettings(
+        port=0, database_url=NOWHERE, jwks_url=JWKS, redis_url=REDIS, signing_keys=folder
+    )
     return build_user(settings)
 
 
@@ -35,7 +38,7 @@ def payment(_folder: Path) -> FastAPI:
 
 
 def model(_folder: Path) -> FastAPI:
-    return build_model(ModelSettings(port=0, database_url=NOWHERE, jwks_url=JWKS))
+    return build_model(ModelSettings(port=0, database_url=NOWHERE, jwks_url=JWKS, redis_url=REDIS))
 
 
 def gallery(_folder: Path) -> FastAPI:
@@ -44,6 +47,7 @@ def gallery(_folder: Path) -> FastAPI:
             port=0,
             database_url=NOWHERE,
             jwks_url=JWKS,
+            redis_url=REDIS,
             s3_bucket_images="easel-images",
             s3_region="ap-northeast-2",
         )
@@ -56,7 +60,7 @@ def generation(_folder: Path) -> FastAPI:
             port=0,
             database_url=NOWHERE,
             jwks_url=JWKS,
-            redis_url="redis://127.0.0.1:1/0",
+            redis_url=REDIS,
             model_service_url="http://127.0.0.1:1",
         )
     )

@@ -12,6 +12,8 @@ from services.gallery.settings import GallerySettings
 from tests.services.callers import Caller, new_caller
 from tests.services.gallery.worker import Worker
 
+REDIS = "redis://127.0.0.1:1/0"  # away: nothing is counted
+
 
 @pytest.fixture
 async def api(
@@ -23,6 +25,7 @@ async def api(
             port=0,
             database_url=database.url("gallery"),
             jwks_url="http://issuer",
+            redis_url=REDIS,
             s3_bucket_images=storage_settings.bucket,
             s3_region=storage_settings.region,
             s3_endpoint_url=storage_settings.endpoint_url,

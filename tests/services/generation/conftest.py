@@ -30,12 +30,11 @@ async def api(
     database: Database, redis_url: str, redis: Redis, issuer: TokenIssuer
 ) -> AsyncIterator[httpx.AsyncClient]:
     """The generation service beside a real model service."""
-    shared: dict[str, Any] = {"port": 0, "jwks_url": "http://issuer", "environment": "test"}
+    shared: dict[str, Any] = {"port": 0, "jwks_url": "http://issuer", "redis_url": redis_url}
     models = build_model_app(ModelSettings(database_url=database.url("model"), **shared))
     app = build_app(
         GenerationSettings(
             database_url=database.url("generation"),
-            redis_url=redis_url,
             model_service_url="http://model",
             **shared,
         )

@@ -10,6 +10,8 @@ from services.model.app import build_app
 from services.model.settings import ModelSettings
 from tests.services.callers import Caller, new_caller
 
+REDIS = "redis://127.0.0.1:1/0"  # away: nothing is counted
+
 
 @pytest.fixture
 async def app(database: Database, issuer: TokenIssuer) -> AsyncIterator[FastAPI]:
@@ -19,6 +21,7 @@ async def app(database: Database, issuer: TokenIssuer) -> AsyncIterator[FastAPI]
             port=0,
             database_url=database.url("model"),
             jwks_url="http://issuer",
+            redis_url=REDIS,
         )
     )
     app.state.token_verifier = issuer.verifier()

@@ -27,6 +27,7 @@ def payment_settings(**given: Any) -> PaymentSettings:
         "database_url": NOWHERE,
         "billing_database_url": NOWHERE,
         "jwks_url": "http://issuer",
+        "redis_url": "redis://127.0.0.1:1/0",  # away: nothing is counted
         "user_service_url": "http://user",
         "public_url": "https://easel.example",
         "lemon_squeezy_api_url": "http://127.0.0.1:9/v1",

@@ -145,7 +145,11 @@ async def open_storefront(
     make_signing_key(keys, datetime.now(UTC))
     users = build_user_app(
         UserSettings(
-            port=0, database_url=database.url("user"), jwks_url=JWKS_URL, signing_keys=keys
+            port=0,
+            database_url=database.url("user"),
+            jwks_url=JWKS_URL,
+            redis_url="redis://127.0.0.1:1/0",  # away: nothing is counted
+            signing_keys=keys,
         )
     )
     clock, admin = Clock(await provider.now()), build_engine(database.admin_url, application="test")

@@ -22,6 +22,7 @@ async def api(database: Database, tmp_path: Path) -> AsyncIterator[httpx.AsyncCl
         port=0,
         database_url=database.url("user"),
         jwks_url=JWKS_URL,
+        redis_url="redis://127.0.0.1:1/0",
         signing_keys=tmp_path,
     )
     app = build_app(settings)
