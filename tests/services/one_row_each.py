@@ -44,6 +44,10 @@ ONE_ROW_EACH = {
         INSERT INTO identity.pending_registrations
             (token_hash, user_id, email, display_name, password_hash, created_at, expires_at)
         VALUES (sha256('x'), :user, 'ada@example.com', 'Ada', '-', now(), now())""",
+    "identity.identities": """
+        INSERT INTO identity.identities
+            (id, user_id, provider, subject, email, created_at, last_used_at)
+        VALUES (:id, :user, 'google', '1', 'ada@example.com', now(), now())""",
     "identity.password_resets": """
         INSERT INTO identity.password_resets (user_id, token_hash, created_at, expires_at)
         VALUES (:user, sha256('x'), now(), now())""",

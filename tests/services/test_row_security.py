@@ -25,6 +25,10 @@ STAFF = (
     "( SELECT identity.tenant_is_staff(ARRAY['support'::text, 'admin'::text]) AS tenant_is_staff)"
 )
 ADMIN = "( SELECT identity.tenant_is_staff(ARRAY['admin'::text]) AS tenant_is_staff)"
+OWN_ADDRESS = """(email = ( SELECT u.email
+   FROM identity.users u
+  WHERE (u.id = ops.current_tenant())))"""
+
 # Who may pass a forced table, and for what. Sweepers and workers serve everybody; the owner's
 # SELECT is what SECURITY DEFINER functions see; official models belong to nobody.
 PASSES = {
@@ -47,9 +51,11 @@ PASSES = {
     ("generation.jobs", "easel_worker", "SELECT", "true"),
     ("generation.jobs", "easel_worker", "UPDATE", "true"),
     ("generation.user_clocks", "easel_worker", "ALL", "true"),
+    ("identity.identities", "easel_owner", "SELECT", "true"),
     ("identity.password_resets", "easel_owner", "DELETE", "(expires_at < now())"),
     ("identity.password_resets", "easel_owner", "SELECT", "true"),
     ("identity.pending_registrations", "easel_owner", "DELETE", "(expires_at < now())"),
+    ("identity.pending_registrations", "easel_owner", "DELETE", OWN_ADDRESS),
     ("identity.pending_registrations", "easel_owner", "SELECT", "true"),
     ("identity.refresh_tokens", "easel_owner", "SELECT", "true"),
     ("identity.users", "easel_owner", "SELECT", "true"),
