@@ -11,11 +11,21 @@ from libs.auth.access import users
 from libs.auth.dependencies import CurrentPrincipal
 from libs.kernel.problems import Unauthorized, ValidationFailed
 from libs.web.openapi import problem_answers
-from services.generation.event_stream import read_job, stream_job
+from services.generation.event_stream import NAMES, read_job, stream_job
 from services.generation.problems import GenerationNotFound
 
 router = APIRouter(prefix="/api/v1/generations", tags=["events"])
 ENTRY_ID = re.compile(r"\d{1,19}-\d{1,19}")
+EVENT = {
+    "description": "One event of the stream",
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "description": "What `Last-Event-ID` resumes after"},
+        "event": {"type": "string", "enum": ["snapshot", *NAMES.values()]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "data"],
+}
 EXAMPLE = (
     'id: 1763800000000-0\nevent: progress\ndata: {"generation_id":"...","step":5,"steps":20}\n\n'
 )
@@ -29,7 +39,7 @@ LastEventId = Annotated[
     dependencies=[users("generations:read")],
     response_class=StreamingResponse,
     responses={
-        200: {"content": {"text/event-stream": {"schema": {"type": "string"}, "example": EXAMPLE}}},
+        200: {"content": {"text/event-stream": {"schema": EVENT, "example": EXAMPLE}}},
         **problem_answers(Unauthorized, GenerationNotFound, ValidationFailed),
     },
 )

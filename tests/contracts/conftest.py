@@ -1,0 +1,3 @@
+from tests.stack.fixture import stack
+
+__all__ = ["stack"]

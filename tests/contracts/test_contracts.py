@@ -1,0 +1,101 @@
+"""Every service keeps what its OpenAPI document says, whatever it is sent.
+
+EASEL_CONTRACT_EXAMPLES: requests an operation and kind (a night may afford hundreds).
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi import checks
+
+from libs.auth.principals import Role
+from tests.stack.people import Person, bearer, new_person, service_token
+from tests.stack.running import Stack
+from tests.stack.services import SERVICES
+from tests.stack.things import ask, make_thing
+
+EXAMPLES = int(os.environ.get("EASEL_CONTRACT_EXAMPLES", "12"))
+CHECKS = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+    checks.negative_data_rejection,
+]
+CASES = settings(
+    max_examples=EXAMPLES,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate, Phase.shrink],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def operations(stack: Stack, service: str) -> Iterator[Any]:
+    """Every operation of a service's document."""
+    schema = schemathesis.openapi.from_dict(stack.apps[service].openapi())
+    for result in schema.get_all_operations():
+        assert isinstance(result, Ok), "the document itself is broken"
+        yield result.ok()
+
+
+def own_things(service: str, operation: Any, person: Person) -> dict[str, str]:
+    """Path parameters that name what the person has; of a job whose events end."""
+    names = [parameter.name for parameter in operation.path_parameters]
+    things = {name: make_thing(name, person) for name in names}
+    if "/events" in operation.path and "generation_id" in things:
+        ask(person, service, "POST", f"/api/v1/generations/{things['generation_id']}/cancel")
+    return things
+
+
+def credentials(service: str, operation: Any, person: Person) -> dict[str, str]:
+    """What the operation asks its callers for."""
+    access = operation.definition.raw["x-access"]
+    if access["who"] != "service":
+        return person.headers
+    return bearer(service_token(person, caller=access["services"][0], receiver=service))
+
+
+def break_contract(
+    operation: Any, url: str, headers: dict[str, str], mode: GenerationMode, things: dict[str, str]
+) -> str | None:
+    """The smallest request found that breaks the contract, and how; None: it is kept."""
+
+    @CASES
+    @given(case=operation.as_strategy(generation_mode=mode, path_parameters=things or None))
+    def run(case: Any) -> None:
+        case.call_and_validate(base_url=url, headers=headers, checks=CHECKS, timeout=20)
+
+    try:
+        run()
+    except Unsatisfiable:
+        return None  # an operation that takes nothing cannot be asked wrongly
+    except FailureGroup as failures:
+        return f"{operation.label}, {mode.value} data: {failures}"
+    return None
+
+
+@pytest.mark.parametrize("role", ["user", "admin"])
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_answer_is_as_the_document_says(stack: Stack, service: str, role: Role) -> None:
+    broken = []
+    for operation in operations(stack, service):
+        for mode in GenerationMode:
+            for is_own in (False, True) if operation.path_parameters else (False,):
+                person = new_person(stack, role=role)
+                things = own_things(service, operation, person) if is_own else {}
+                headers = credentials(service, operation, person)
+                broken.append(break_contract(operation, stack.urls[service], headers, mode, things))
+    failures = [failure for failure in broken if failure]
+    assert not failures, "\n\n".join(failures)
