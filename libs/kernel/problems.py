@@ -71,6 +71,10 @@ class PayloadTooLarge(Problem):
     slug, status, title = "payload-too-large", 413, "The request body is too large"
 
 
+class HeadersTooLarge(Problem):
+    slug, status, title = "headers-too-large", 431, "The request's address or headers are too large"
+
+
 class RateLimited(Problem):
     """Over a limit; `retry_after_seconds` says when to come back."""
 

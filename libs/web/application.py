@@ -7,17 +7,33 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
+from starlette.types import ASGIApp
 
-from libs.web.body_limit import BodyLimit
+from libs.web.cross_origin import allow_origins
+from libs.web.documentation import documentation_routes
 from libs.web.health import Check, health_routes
 from libs.web.openapi import describe
 from libs.web.problem_answers import install_problem_answers
 from libs.web.rate_limits import RateLimitHeaders
 from libs.web.request_ids import RequestIds
+from libs.web.request_limits import RequestLimits
 from libs.web.request_metrics import RequestMetrics
 from libs.web.request_spans import RequestSpans
+from libs.web.security_headers import SecurityHeaders, security_fields
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+class Application(FastAPI):
+    """A FastAPI application whose every answer, failures included, browsers may be shown."""
+
+    public_url: str = ""
+    cors_origins: Sequence[str] = ()
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """What answers failures lies outside of the framework's middleware; this is around it."""
+        answering = allow_origins(super().build_middleware_stack(), self.cors_origins)
+        return SecurityHeaders(answering, security_fields(self.public_url))
 
 
 def operation_id(route: APIRoute) -> str:
@@ -33,14 +49,22 @@ def build_application(
     checks: Mapping[str, Check],
     lifespan: Lifespan,
     security_schemes: Mapping[str, Any] | None = None,
+    public_url: str = "",
+    cors_origins: Sequence[str] = (),
 ) -> FastAPI:
-    """A service's FastAPI application with health, metrics, problems, limits and request ids."""
-    app = FastAPI(
+    """A service's FastAPI application with health, metrics, problems, limits and request ids.
+
+    `public_url` and `cors_origins` are those of `libs.web.settings.WebSettings`.
+    """
+    document_url = f"/openapi/{service}.json"
+    app = Application(
         title=f"Easel {service}",
         description=description,
         version="1",
         # The documentation page asks for this address: it is the same behind the gateway.
-        openapi_url=f"/openapi/{service}.json",
+        openapi_url=document_url,
+        docs_url=None,
+        redoc_url=None,
         lifespan=lifespan,
         generate_unique_id_function=operation_id,
         separate_input_output_schemas=False,
@@ -49,11 +73,13 @@ def build_application(
     app.add_api_route("/openapi.json", app.openapi, include_in_schema=False)
     install_problem_answers(app)
     app.include_router(health_routes(checks))
+    app.include_router(documentation_routes(app.title, document_url))
     for router in routers:
         app.include_router(router)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(RequestLimits)
     app.add_middleware(RateLimitHeaders)
     app.add_middleware(RequestMetrics, service=service)
     app.add_middleware(RequestIds)
     app.add_middleware(RequestSpans)
+    app.public_url, app.cors_origins = public_url, cors_origins
     return app

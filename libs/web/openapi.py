@@ -9,16 +9,23 @@ from pydantic import BaseModel, ConfigDict
 
 from libs.kernel.problems import (
     BadRequest,
+    HeadersTooLarge,
     InternalError,
     PayloadTooLarge,
     Problem,
+    RateLimited,
     ServiceUnavailable,
     ValidationFailed,
 )
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 PROBLEM_SCHEMA = "#/components/schemas/ProblemDocument"
-EVERYWHERE = (InternalError, ServiceUnavailable)
+EVERYWHERE: tuple[type[Problem], ...] = (
+    InternalError,
+    ServiceUnavailable,
+    RateLimited,
+    HeadersTooLarge,
+)
 BODY = (BadRequest, PayloadTooLarge)  # of operations that read one: no JSON, too much of it
 
 
@@ -83,8 +90,8 @@ def add_problem_answers(
 def describe(app: FastAPI, security_schemes: Mapping[str, Any]) -> dict[str, Any]:
     """The application's OpenAPI document, with what the framework cannot know.
 
-    Adds how callers prove who they are, the schema of problems, what every operation may answer, and takes out the framework's
-    own form of a 422, which this platform never answers.
+    Adds how callers prove who they are, the schema of problems and what every operation may
+    answer, and takes out the framework's own form of a 422, which this platform never answers.
     """
     if app.openapi_schema is None:
         document = get_openapi(
@@ -106,15 +113,16 @@ def describe(app: FastAPI, security_schemes: Mapping[str, Any]) -> dict[str, Any
     return app.openapi_schema
 
 
-def complete_answers(
-    answers: dict[str, Any], further: Iterable[type[Problem]] = ()
-) -> None:
+def complete_answers(answers: dict[str, Any], further: Iterable[type[Problem]] = ()) -> None:
     """Add the problems of every operation, and further ones, to the answers of one."""
     if "application/json" in answers.get("422", {}).get("content", {}):
         del answers["422"]
         answers.update(as_strings(problem_answers(ValidationFailed)))
-    for status, answer in as_strings(problem_answers(*EVERYWHERE, *further)).items():
-        answers.setdefault(status, answer)
+    for problem in (*EVERYWHERE, *further):
+        (added,) = problem_answers(problem).values()
+        answer = answers.setdefault(str(problem.status), added)
+        content = answer.get("content", {}).get(PROBLEM_MEDIA_TYPE, {})
+        content.get("examples", {}).setdefault(problem.slug, example_of(problem))
 
 
 def as_strings(answers: dict[int | str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

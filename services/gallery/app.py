@@ -34,7 +34,7 @@ def build_app(settings: GallerySettings) -> FastAPI:
 def main() -> None:
     """Serve until SIGTERM."""
     settings = load(GallerySettings)
-    serve(build_app(settings), host=settings.host, port=settings.port)
+    serve(build_app(settings), settings)
 
 
 if __name__ == "__main__":

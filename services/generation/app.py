@@ -29,7 +29,7 @@ def build_app(settings: GenerationSettings) -> FastAPI:
 def main() -> None:
     """Serve until SIGTERM."""
     settings = load(GenerationSettings)
-    serve(build_app(settings), host=settings.host, port=settings.port)
+    serve(build_app(settings), settings)
 
 
 if __name__ == "__main__":

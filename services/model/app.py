@@ -22,7 +22,7 @@ def build_app(settings: ModelSettings) -> FastAPI:
 def main() -> None:
     """Serve until SIGTERM."""
     settings = load(ModelSettings)
-    serve(build_app(settings), host=settings.host, port=settings.port)
+    serve(build_app(settings), settings)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def build_app(settings: PaymentSettings, *, clock: Clock = utc_now) -> FastAPI:
 def main() -> None:
     """Serve until SIGTERM."""
     settings = load(PaymentSettings)
-    serve(build_app(settings), host=settings.host, port=settings.port)
+    serve(build_app(settings), settings)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ class PaymentSettings(TenantServiceSettings, LemonSqueezySettings):
     """The API. `billing_database_url` logs in as easel_billing: webhooks and admins have no
     tenant. `public_url` is our own origin, to which a checkout leads back."""
 
+    public_url: str
     billing_database_url: str
     user_service_url: str
     lemon_squeezy_webhook_secret: str = Field(min_length=6)

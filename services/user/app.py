@@ -26,7 +26,7 @@ def build_app(settings: UserSettings) -> FastAPI:
 def main() -> None:
     """Serve until SIGTERM."""
     settings = load(UserSettings)
-    serve(build_app(settings), host=settings.host, port=settings.port)
+    serve(build_app(settings), settings)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from libs.kernel.problems import NotFound, RateLimited
 from libs.telemetry.logs import configure_logs
 from libs.telemetry.tracing import configure_tracing, current_traceparent
 from libs.web.application import build_application
-from libs.web.body_limit import MAX_BODY_BYTES
+from libs.web.request_limits import MAX_BODY_BYTES
 
 router = APIRouter()
 

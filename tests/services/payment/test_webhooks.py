@@ -12,7 +12,7 @@ from sqlalchemy import event as sqlalchemy_event
 from libs.db.engine import Sessions
 from libs.testkit.lemon_squeezy.books import sign
 from libs.testkit.postgres import Database
-from libs.web.body_limit import MAX_BODY_BYTES
+from libs.web.request_limits import MAX_BODY_BYTES
 from services.payment.app import build_app
 from tests.services.callers import problem_of
 from tests.services.payment.shop import payment_settings
