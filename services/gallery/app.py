@@ -6,7 +6,7 @@ from libs.auth.tenant_application import build_tenant_application
 from libs.kernel.settings import load
 from libs.storage.objects import ObjectStore, StorageSettings
 from libs.web.server import serve
-from services.gallery.routes import boards, images
+from services.gallery.routes import boards, images, personal_data
 from services.gallery.settings import GallerySettings
 
 
@@ -16,7 +16,7 @@ def build_app(settings: GallerySettings) -> FastAPI:
         "gallery",
         settings,
         description="Finished images: find, star, recall, and sort them onto boards.",
-        routers=[images.router, boards.router],
+        routers=[images.router, boards.router, personal_data.router],
     )
     app.state.store = ObjectStore(
         StorageSettings(

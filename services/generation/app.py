@@ -6,7 +6,7 @@ from libs.auth.tenant_application import build_tenant_application
 from libs.events.connection import build_redis
 from libs.kernel.settings import load
 from libs.web.server import serve
-from services.generation.routes import events, generations
+from services.generation.routes import events, generations, personal_data
 from services.generation.settings import GenerationSettings
 from services.model.client.catalogue import ModelCatalogue
 
@@ -18,7 +18,7 @@ def build_app(settings: GenerationSettings) -> FastAPI:
         "generation",
         settings,
         description="Turns prompts into pictures: quote, create, watch, cancel.",
-        routers=[generations.router, events.router],
+        routers=[generations.router, events.router, personal_data.router],
         on_stop=[redis.aclose],
     )
     app.state.redis = redis

@@ -5,7 +5,7 @@ from fastapi import FastAPI
 from libs.auth.tenant_application import build_tenant_application
 from libs.kernel.settings import load
 from libs.web.server import serve
-from services.model.routes import models
+from services.model.routes import models, personal_data
 from services.model.settings import ModelSettings
 
 
@@ -15,7 +15,7 @@ def build_app(settings: ModelSettings) -> FastAPI:
         "model",
         settings,
         description="The models that can be asked for, and what they cost.",
-        routers=[models.router, models.internal],
+        routers=[models.router, models.internal, personal_data.router],
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.db.pages import newest_first
@@ -29,3 +29,8 @@ async def list_models(
     if base is not None:
         query = query.where(Model.base == base)
     return (await session.scalars(query)).all()
+
+
+async def delete_models(session: AsyncSession, user_id: UUID) -> None:
+    """Delete the user's own models."""
+    await session.execute(delete(Model).where(Model.user_id == user_id))

@@ -11,7 +11,15 @@ from libs.kernel.clock import Clock, utc_now
 from libs.kernel.settings import load
 from libs.web.server import serve
 from services.payment.lemon_squeezy.client import LemonSqueezy
-from services.payment.routes import admin, credits, plans, purchases, subscriptions, webhooks
+from services.payment.routes import (
+    admin,
+    credits,
+    personal_data,
+    plans,
+    purchases,
+    subscriptions,
+    webhooks,
+)
 from services.payment.settings import PaymentSettings
 from services.user.client.accounts import Accounts
 
@@ -32,6 +40,7 @@ def build_app(settings: PaymentSettings, *, clock: Clock = utc_now) -> FastAPI:
             credits.router,
             webhooks.router,
             admin.router,
+            personal_data.router,
         ],
         checks={"billing database": partial(check_database, billing_sessions)},
         on_stop=[engine.dispose],

@@ -56,6 +56,7 @@ async def receive(
         "body_sha256": hashlib.sha256(body).digest(),
         "received_at": now,
         "next_try_at": now,
+        "named_user_id": event.meta.user_id,
     }
     return "stored" if await inbox.add_entry(session, values) else "known"
 
@@ -78,7 +79,7 @@ async def assign_user(
     Raises InboxEntryNotFound, InboxEntryNotStuck, UserNotFound.
     """
     entry = await require_stuck(session, entry_id)
-    if not await owners.has_account(session, user_id):
+    if not await owners.is_customer(session, user_id):
         raise UserNotFound()
     entry.user_id = user_id
     release(entry, now)

@@ -80,10 +80,12 @@ async def apply_entry(
     session: AsyncSession, entry: InboxEntry, shelf: Shelf, now: datetime
 ) -> Outcome:
     """Apply a locked entry, and what was stuck for want of what it told is due again."""
-    event = WebhookEvent.model_validate_json(entry.body)
+    event = WebhookEvent.model_validate_json(entry.body or b"")
     effect = await apply_event(session, event, now, shelf=shelf, assigned_to=entry.user_id)
     outcome: Outcome = "ignored" if effect is None else "applied"
     await inbox.finish_entry(session, entry.id, state=outcome, applied_at=now)
+    if effect is not None and effect.of_closed_account:
+        await inbox.forget_person(session, [entry.id])
     if effect is not None:
         await inbox.release_subject(session, entry.subject, now)
     return outcome

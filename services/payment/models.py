@@ -16,7 +16,8 @@ SCHEMA = {"schema": "billing"}
 
 
 class InboxEntry(Base):
-    """A webhook as it came; `user_id` is set where an admin has assigned it to somebody."""
+    """A webhook as it came. `named_user_id` is whom the checkout named; `user_id` is set where an
+    admin has assigned it to somebody; both and `body` are gone once that user is erased."""
 
     __tablename__ = "inbox"
     __table_args__ = SCHEMA
@@ -24,13 +25,14 @@ class InboxEntry(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     event_name: Mapped[str]
     subject: Mapped[str]
-    body: Mapped[bytes]
+    body: Mapped[bytes | None]
     body_sha256: Mapped[bytes]
     received_at: Mapped[datetime]
     state: Mapped[InboxState] = mapped_column(String, default="pending")
     attempts: Mapped[int] = mapped_column(default=0)
     problem: Mapped[str | None]
     user_id: Mapped[UUID | None]
+    named_user_id: Mapped[UUID | None]
     next_try_at: Mapped[datetime]
     applied_at: Mapped[datetime | None]
 

@@ -49,6 +49,12 @@ async def release_subject(session: AsyncSession, subject: str, now: datetime) ->
     )
 
 
+async def forget_person(session: AsyncSession, entries: Sequence[UUID]) -> None:
+    """Keep only that these entries came: their hash still tells a repeat."""
+    values = {"body": None, "user_id": None, "named_user_id": None}
+    await session.execute(update(InboxEntry).where(InboxEntry.id.in_(entries)).values(values))
+
+
 async def lock_entry(session: AsyncSession, entry_id: UUID) -> InboxEntry | None:
     """An entry, locked until the transaction ends."""
     return await session.get(InboxEntry, entry_id, with_for_update=True)

@@ -12,6 +12,9 @@ ENTER = text(
     """
 )
 HAS_ACCOUNT = text("SELECT EXISTS (SELECT FROM credits.accounts WHERE user_id = :user)")
+IS_CUSTOMER = text(
+    "SELECT EXISTS (SELECT FROM credits.accounts WHERE user_id = :user AND closed_at IS NULL)"
+)
 OF_SUBSCRIPTION = text(
     "SELECT user_id FROM billing.subscriptions WHERE provider_id = :subscription"
 )
@@ -30,8 +33,13 @@ async def enter_user(session: AsyncSession, user_id: UUID) -> None:
 
 
 async def has_account(session: AsyncSession, user_id: UUID) -> bool:
-    """Whether there is such a user."""
+    """Whether there is such a user, or was: what is told of an erased one has a place."""
     return bool(await session.scalar(HAS_ACCOUNT, {"user": user_id}))
+
+
+async def is_customer(session: AsyncSession, user_id: UUID) -> bool:
+    """Whether there is such a user now."""
+    return bool(await session.scalar(IS_CUSTOMER, {"user": user_id}))
 
 
 async def owner_of_subscription(session: AsyncSession, subscription: str) -> UUID | None:

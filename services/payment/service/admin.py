@@ -44,7 +44,7 @@ async def give_credits(
         message = "must be in the future"
         errors = [{"field": "body.expires_at", "message": message}]
         raise ValidationFailed(f"body.expires_at: {message}", errors=errors)
-    if not await owners.has_account(session, request.user_id):
+    if not await owners.is_customer(session, request.user_id):
         raise UserNotFound()
     grant_id = new_id()
     await set_tenant(session, request.user_id)

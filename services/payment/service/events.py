@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from libs.credits.closing import is_closed
 from services.payment.lemon_squeezy.resources import (
     Document,
     InvoiceResource,
@@ -17,6 +18,7 @@ from services.payment.lemon_squeezy.resources import (
 )
 from services.payment.offers import PackOffer, Shelf
 from services.payment.repository import owners
+from services.payment.service import closed_accounts
 from services.payment.service.letters import tell_of_invoice, tell_of_order
 from services.payment.service.purchases import record_invoice, record_order
 from services.payment.service.standing import observe_subscription
@@ -37,10 +39,12 @@ Resource = TypeVar("Resource", bound=Document)
 
 @dataclass(frozen=True)
 class Applied:
-    """Whose an event is, and whether it told something that was not known."""
+    """Whose an event is, whether it told something that was not known, and whether that user was
+    erased, so that no text of the event may stay."""
 
     user_id: UUID
     is_news: bool
+    of_closed_account: bool = False
 
 
 async def apply_event(
@@ -73,6 +77,9 @@ async def apply_subscription(
     resource = read(SubscriptionResource, event)
     known = await owners.owner_of_subscription(session, resource.id) or assigned
     user_id = await find_user(session, event, known, resource.attributes.customer_id)
+    if await is_closed(session, user_id):
+        is_news = await closed_accounts.keep_subscription(session, resource, user_id, shelf)
+        return Applied(user_id, is_news, of_closed_account=True)
     is_news = await observe_subscription(session, resource, now, user_id=user_id, shelf=shelf)
     return Applied(user_id, is_news)
 
@@ -85,6 +92,9 @@ async def apply_invoice(
     told = resource.attributes
     known = await owners.owner_of_subscription(session, told.subscription_id) or assigned
     user_id = await find_user(session, event, known, told.customer_id)
+    if await is_closed(session, user_id):
+        is_news = await closed_accounts.keep_invoice(session, resource, user_id)
+        return Applied(user_id, is_news, of_closed_account=True)
     is_news = await record_invoice(session, resource, now, user_id=user_id)
     await tell_of_invoice(session, user_id, event.meta.event_name, resource, now)
     return Applied(user_id, is_news)
@@ -97,6 +107,9 @@ async def apply_order(
     resource = read(OrderResource, event)
     known = await owners.owner_of_order(session, resource.id) or assigned
     user_id = await find_user(session, event, known, resource.attributes.customer_id)
+    if await is_closed(session, user_id):
+        is_news = await closed_accounts.keep_order(session, resource, user_id, shelf)
+        return Applied(user_id, is_news, of_closed_account=True)
     is_news = await record_order(session, resource, now, user_id=user_id, shelf=shelf)
     offer = shelf.offer_of(resource.attributes.first_order_item.variant_id)
     if isinstance(offer, PackOffer):

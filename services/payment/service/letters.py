@@ -5,6 +5,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from libs.credits.closing import is_closed
 from libs.mail.queue import queue_email
 from services.payment import emails
 from services.payment.emails import Letter
@@ -61,6 +62,8 @@ async def tell_of_duplicates(session: AsyncSession, user_id: UUID, now: datetime
     would look like a second one until its end is told.
     """
     await enter_user(session, user_id)
+    if await is_closed(session, user_id):
+        return
     renewing = await list_renewing(session, user_id)
     for other in renewing[1:]:
         letter = emails.charged_twice(other.provider_id, other.tier, renewing[0].tier)

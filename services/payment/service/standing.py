@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.audit.log import record
+from libs.credits.closing import is_closed
 from libs.credits.free_grants import pause_free_months, resume_free_months
 from libs.credits.ledger import expire_credits
 from libs.tiers.catalogue import DEFAULT_TIER, TierName
@@ -58,7 +59,7 @@ async def settle_user(session: AsyncSession, user_id: UUID, now: datetime) -> No
     """Make grants, tier and the rows shown to the user what all that is known gives now."""
     await enter_user(session, user_id)
     observed = await subscriptions.list_observations(session, user_id)
-    if not observed:
+    if not observed or await is_closed(session, user_id):
         return
     await expire_credits(session, user_id=user_id, now=now)
     standings = await judge_all(session, user_id, observed, now)

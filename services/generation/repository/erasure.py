@@ -1,0 +1,42 @@
+"""Queries of exporting and erasing: inside the transaction of the user whom it is about."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import delete, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from libs.privacy.collections import Collection
+from services.generation.models import FINAL_STATES, Job
+
+# The machine that drew it is ours, not theirs.
+COLLECTIONS = (Collection("jobs", "generation.jobs", row="to_jsonb(t) - 'worker' - 'lease_until'"),)
+OUTBOX_NAMES_TENANT = text("SELECT ops.outbox_names_tenant()")
+DELETE_CLOCKS = text("DELETE FROM generation.user_clocks WHERE user_id = :user")
+
+
+async def list_unfinished(session: AsyncSession, user_id: UUID, limit: int) -> Sequence[UUID]:
+    """Jobs that wait or run."""
+    query = select(Job.id).where(Job.user_id == user_id, Job.state.not_in(FINAL_STATES))
+    return (await session.scalars(query.limit(limit))).all()
+
+
+async def outbox_names_tenant(session: AsyncSession) -> bool:
+    """Whether messages about the tenant still wait to be sent."""
+    return bool(await session.scalar(OUTBOX_NAMES_TENANT))
+
+
+async def list_ended(session: AsyncSession, user_id: UUID, limit: int) -> Sequence[UUID]:
+    """Jobs that have ended, the oldest first."""
+    query = select(Job.id).where(Job.user_id == user_id, Job.state.in_(FINAL_STATES))
+    return (await session.scalars(query.order_by(Job.id).limit(limit))).all()
+
+
+async def delete_jobs(session: AsyncSession, jobs: Sequence[UUID]) -> None:
+    """Delete jobs of the tenant."""
+    await session.execute(delete(Job).where(Job.id.in_(jobs)))
+
+
+async def delete_clocks(session: AsyncSession, user_id: UUID) -> None:
+    """Forget what fair queueing knows of the user."""
+    await session.execute(DELETE_CLOCKS, {"user": user_id})
