@@ -19,9 +19,7 @@ def upgrade() -> None:
     run_sql_file(Path(__file__).with_suffix(".sql"))
     isolate_tenants("identity.identities")
     open_to_role("identity.identities", "easel_owner", "SELECT")
-    own_address = (
-        "email = (SELECT u.email FROM identity.users u WHERE u.id = ops.current_tenant())"
-    )
+    own_address = "email = (SELECT u.email FROM identity.users u WHERE u.id = ops.current_tenant())"
     op.execute(
         f"CREATE POLICY easel_owner_own_address ON {PENDING}"
         f" FOR DELETE TO easel_owner USING ({own_address})"
