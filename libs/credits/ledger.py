@@ -40,6 +40,15 @@ class InsufficientCredits(Problem):
     slug, status, title = "insufficient-credits", 402, "Your credits do not cover this"
 
 
+def insufficient_credits(needed: int, available: int) -> InsufficientCredits:
+    """The refusal that says what is needed and what is there."""
+    return InsufficientCredits(
+        f"{format_credits(needed)} credits are needed, {format_credits(available)} are left",
+        needed_millicredits=needed,
+        available_millicredits=available,
+    )
+
+
 class UnknownHold(Exception):
     """A hold is to be settled that was never made: a defect of the caller."""
 
@@ -124,12 +133,7 @@ async def hold_credits(
     row = {"user": user_id, "hold": hold_id, "amount": amount, "model": model, "now": now}
     outcome = await session.scalar(HOLD, {**row, "key": key_id, "expires_at": expires_at})
     if outcome == "insufficient":
-        available = await available_credits(session, user_id, now=now)
-        raise InsufficientCredits(
-            f"{format_credits(amount)} credits are needed, {format_credits(available)} are left",
-            needed_millicredits=amount,
-            available_millicredits=available,
-        )
+        raise insufficient_credits(amount, await available_credits(session, user_id, now=now))
     if outcome == "capped":
         raise SpendCapReached(await passed_cap(session, user_id, key_id, amount, now), amount)
 

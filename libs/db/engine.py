@@ -8,6 +8,12 @@ from sqlalchemy.ext.asyncio import (
 )
 
 Sessions = async_sessionmaker[AsyncSession]
+SERVER_SETTINGS = {
+    "timezone": "UTC",
+    "statement_timeout": "15000",
+    "idle_in_transaction_session_timeout": "30000",
+    "jit": "off",
+}
 
 
 def build_engine(url: str, *, application: str, pool_size: int = 5) -> AsyncEngine:
@@ -25,13 +31,7 @@ def build_engine(url: str, *, application: str, pool_size: int = 5) -> AsyncEngi
         hide_parameters=True,  # errors are logged; people's values are not
         connect_args={
             "timeout": 5,
-            "server_settings": {
-                "application_name": application,
-                "timezone": "UTC",
-                "statement_timeout": "15000",
-                "idle_in_transaction_session_timeout": "30000",
-                "jit": "off",
-            },
+            "server_settings": {"application_name": application, **SERVER_SETTINGS},
         },
     )
 

@@ -33,6 +33,7 @@ def key_header() -> Any:
     )
 
 
+REPLAYED = {"Idempotency-Replayed": "true"}
 IdempotencyKey = Annotated[str | None, key_header()]
 RequiredIdempotencyKey = Annotated[str, key_header()]
 LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:lock, 0))")
@@ -67,7 +68,7 @@ class Answer:
 
     def to_response(self, *, replayed: bool = False) -> JSONResponse:
         """The HTTP answer, marked if it is a replay."""
-        marks = {"Idempotency-Replayed": "true"} if replayed else {}
+        marks = REPLAYED if replayed else {}
         return JSONResponse(jsonable_encoder(self.body), self.status, {**self.headers, **marks})
 
 

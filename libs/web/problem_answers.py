@@ -3,6 +3,7 @@
 from socket import gaierror
 from typing import Any
 
+import asyncpg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -31,8 +32,9 @@ BY_STATUS: dict[int, type[Problem]] = {
     404: NotFound,
     405: MethodNotAllowed,
 }
+ASYNCPG = (asyncpg.PostgresError, asyncpg.InterfaceError)  # of `libs.db.single_statements`
 UNREACHABLE = (ConnectionError, TimeoutError, gaierror)
-AWAY = (OperationalError, InterfaceError, PoolTimeout, *UNREACHABLE)
+AWAY = (OperationalError, InterfaceError, PoolTimeout, asyncpg.InterfaceError, *UNREACHABLE)
 # PostgreSQL's classes "connection", "insufficient resources" and "operator intervention" (a
 # timeout, a shutdown), and the two failures that a repetition cures.
 AWAY_SQLSTATES = ("08", "53", "57", "40001", "40P01")
@@ -88,11 +90,10 @@ def http_problem(error: HTTPException) -> Problem:
 
 def is_away(error: Exception) -> bool:
     """Whether a part did not answer. Of asyncpg's errors SQLAlchemy makes bare `DBAPIError`s."""
-    if isinstance(error, DBAPIError):
-        sqlstate = getattr(error.orig, "sqlstate", None) or ""
-        if error.connection_invalidated or sqlstate.startswith(AWAY_SQLSTATES):
-            return True
-    return isinstance(error, AWAY)
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    sqlstate = getattr(getattr(error, "orig", error), "sqlstate", None) or ""
+    return sqlstate.startswith(AWAY_SQLSTATES) or isinstance(error, AWAY)
 
 
 def unexpected_problem(error: Exception) -> Problem:
@@ -126,6 +127,6 @@ def install_problem_answers(app: FastAPI) -> None:
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
-    for kind in (DBAPIError, PoolTimeout, *UNREACHABLE):
+    for kind in (DBAPIError, PoolTimeout, *ASYNCPG, *UNREACHABLE):
         app.add_exception_handler(kind, on_anything)
     app.add_exception_handler(Exception, on_anything)

@@ -3,10 +3,12 @@
 from fastapi import FastAPI
 
 from libs.auth.tenant_application import build_tenant_application
+from libs.db.single_statements import SingleStatements
 from libs.events.connection import build_redis
 from libs.kernel.settings import load
 from libs.web.server import serve
 from services.generation.routes import events, generations, personal_data
+from services.generation.service.waits import Waits
 from services.generation.settings import GenerationSettings
 from services.model.client.catalogue import ModelCatalogue
 
@@ -14,14 +16,17 @@ from services.model.client.catalogue import ModelCatalogue
 def build_app(settings: GenerationSettings) -> FastAPI:
     """The application. Redis is no part of readiness: jobs are accepted without it."""
     redis = build_redis(settings.redis_url)
+    statements = SingleStatements(settings.database_url, application="easel-generation")
     app = build_tenant_application(
         "generation",
         settings,
         description="Turns prompts into pictures: quote, create, watch, cancel.",
         routers=[generations.router, events.router, personal_data.router],
-        on_stop=[redis.aclose],
+        on_stop=[redis.aclose, statements.close],
     )
     app.state.redis = redis
+    app.state.statements = statements
+    app.state.waits = Waits(app.state.sessions)
     app.state.models = ModelCatalogue(settings.model_service_url, app.state.http)
     return app
 

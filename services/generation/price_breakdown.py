@@ -2,10 +2,17 @@
 
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil
 
-from libs.credits.pricing import PriceBook, Work, format_credits, quote, step_price
+from libs.credits.pricing import PriceBook, Work, format_credits, load_price_book, quote, step_price
 from services.generation.schemas import PriceBreakdown, PricePart
+
+
+@lru_cache(maxsize=4096)
+def price_now(work: Work) -> PriceBreakdown:
+    """The breakdown by the present price book, remembered: it is the same for everybody."""
+    return explain_price(work, load_price_book())
 
 
 def explain_price(work: Work, book: PriceBook) -> PriceBreakdown:

@@ -1,8 +1,6 @@
 """Queries of the API: inside a tenant's transaction, row security shows only the tenant's jobs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import or_, select, text, update
@@ -14,36 +12,12 @@ from services.generation.models import Job, JobState
 from services.generation.waiting import Outlook
 
 OUTLOOK = text("SELECT * FROM generation.queue_outlook(:pool)")
-USAGE = text(
-    """
-    SELECT count(*) FILTER (WHERE state = 'queued') AS waiting,
-        count(*) FILTER (WHERE created_at > :since) AS created,
-        min(created_at) FILTER (WHERE created_at > :since) AS oldest
-    FROM generation.jobs
-    WHERE user_id = :user_id AND (state = 'queued' OR created_at > :since)
-    """
-)
 LOCK_ADMISSION = text("SELECT pg_advisory_xact_lock(hashtextextended('admission/' || :user_id, 0))")
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a user has waiting, and created since a time; `oldest` of those."""
-
-    waiting: int
-    created: int
-    oldest: datetime | None
 
 
 async def lock_admission(session: AsyncSession, user_id: UUID) -> None:
     """Let one request of a user be admitted at a time, so that limits hold under concurrency."""
     await session.execute(LOCK_ADMISSION, {"user_id": str(user_id)})
-
-
-async def count_usage(session: AsyncSession, user_id: UUID, since: datetime) -> Usage:
-    """The user's waiting jobs and creations since a time."""
-    row = (await session.execute(USAGE, {"user_id": user_id, "since": since})).one()
-    return Usage(row.waiting, row.created, row.oldest)
 
 
 async def read_outlook(session: AsyncSession, pool: str) -> Outlook:

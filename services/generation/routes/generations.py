@@ -3,8 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Query, Request, Response
 
 from libs.auth.access import users
 from libs.auth.dependencies import CurrentPrincipal, TenantSession
@@ -15,11 +14,9 @@ from libs.kernel.clock import utc_now
 from libs.kernel.problems import ServiceUnavailable, Unauthorized, ValidationFailed
 from libs.tiers.gates import HourlyLimitReached, TierRequired, WaitingLimitReached
 from libs.web.idempotency import (
-    Answer,
     IdempotencyKey,
     IdempotencyKeyReused,
     IdempotentRequestRunning,
-    answer_once,
 )
 from libs.web.openapi import problem_answers
 from libs.web.pagination import Page, PageQuery
@@ -32,7 +29,7 @@ from services.generation.problems import (
     PriceAboveMaximum,
 )
 from services.generation.schemas import GenerationAnswer, GenerationRequest, QuoteAnswer
-from services.generation.service import admission, owner
+from services.generation.service import acceptance, admission, owner
 from services.model.client.problems import ModelNotFound
 
 router = APIRouter(prefix="/api/v1/generations", tags=["generations"])
@@ -70,24 +67,19 @@ async def create_generation(
     principal: CurrentPrincipal,
     request: Request,
     idempotency_key: IdempotencyKey = None,
-) -> JSONResponse:
+) -> Response:
     """Accept a job and hold its price. `Location` is where it can be watched."""
-    model = await admission.find_model(request.app.state.models, body.model)
-    async with transaction(request.app.state.sessions, principal.user_id) as session:
-
-        async def accept() -> Answer:
-            job = await admission.create_generation(session, principal, body, model, clock=utc_now)
-            location = {"Location": f"/api/v1/generations/{job.id}"}
-            return Answer(202, show_job(job), location)
-
-        return await answer_once(
-            session,
-            user_id=principal.user_id,
-            operation="create_generation",
-            key=idempotency_key,
-            request=body,
-            run=accept,
-        )
+    state = request.app.state
+    model = await admission.find_model(state.models, body.model)
+    return await acceptance.create_generation(
+        state.statements,
+        state.waits,
+        principal,
+        body,
+        model,
+        repeat_key=idempotency_key,
+        clock=utc_now,
+    )
 
 
 @router.get(
