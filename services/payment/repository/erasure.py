@@ -98,8 +98,9 @@ async def list_webhooks(session: AsyncSession, user_id: UUID, limit: int) -> Seq
         .where(ObservedState.user_id == user_id, ObservedState.user_email != "")
         .distinct()
     )
+    told = func.convert_from(InboxEntry.body, "UTF8")
     theirs = [about(user_id)] + [
-        (InboxEntry.state == "stuck") & (func.position(address.encode(), InboxEntry.body) > 0)
+        (InboxEntry.state == "stuck") & (func.strpos(told, address) > 0)
         for address in await session.scalars(addresses)
     ]
     query = select(InboxEntry.id).where(InboxEntry.body.is_not(None), or_(*theirs)).limit(limit)
