@@ -12,11 +12,13 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
-from uuid import uuid4
 
 from dev import ports
+from dev.account import sign_up
 from dev.client import Client
+from dev.lifecycle import make_setup
 from dev.parts.program import LOOPBACK, PartError
+from dev.settings import Setup
 from dev.state import find_state
 from libs.triton.client import TritonClient
 from libs.triton.contract import GenerationRequest
@@ -34,16 +36,12 @@ REQUEST = {
 }
 
 
-def new_clients(url: str) -> Iterator[Client]:
+def new_clients(setup: Setup) -> Iterator[Client]:
     """Clients of fresh accounts, each as often as its plan allows."""
     while True:
-        body = {
-            "email": f"bench-{uuid4().hex}@example.com",
-            "password": uuid4().hex,
-            "display_name": "Bench",
-        }
-        token = Client(url).call("POST", "/api/v1/auth/register", body)["access_token"]
-        yield from [Client(url, token)] * JOBS_OF_A_USER
+        client = Client(setup.public_url)
+        sign_up(client, setup.mailbox, "Bench")
+        yield from [client] * JOBS_OF_A_USER
 
 
 def through_the_platform(client: Client, seed: int) -> float:
@@ -66,9 +64,10 @@ async def straight_to_triton(triton: TritonClient, seed: int) -> float:
     return time.perf_counter() - started
 
 
-async def measure(url: str, triton_url: str, pairs: int) -> dict[str, float]:
+async def measure(setup: Setup, pairs: int) -> dict[str, float]:
     """The figures of one run, in milliseconds."""
-    triton, clients = TritonClient(triton_url), new_clients(url)
+    triton = TritonClient(f"{LOOPBACK}:{setup.ports['triton_grpc']}")
+    clients = new_clients(setup)
     totals, bares = [], []
     for seed in range(pairs + 1):
         total = await asyncio.to_thread(through_the_platform, next(clients), seed)
@@ -92,14 +91,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--pairs", type=int, default=PAIRS)
     arguments = parser.parse_args(argv)
-    chosen = ports.remembered(find_state())
+    state = find_state()
+    chosen = ports.remembered(state)
     if not chosen:
         print("bench: Easel is not running here: run `./easel up`", file=sys.stderr)
         return 1
-    url = f"http://{LOOPBACK}:{chosen['gateway']}"
-    triton_url = f"{LOOPBACK}:{chosen['triton_grpc']}"
+    setup = make_setup(state, ports.remembered_backing(state), chosen)
     try:
-        figures = asyncio.run(measure(url, triton_url, arguments.pairs))
+        figures = asyncio.run(measure(setup, arguments.pairs))
     except PartError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

@@ -4,6 +4,7 @@ import secrets
 from dataclasses import dataclass
 
 from dev.client import ApiError, Client
+from dev.mailbox import Mailbox
 
 
 @dataclass(frozen=True)
@@ -19,16 +20,25 @@ DEMO = Account("demo@easel.example", "Demo", "demo_password")
 OPERATOR = Account("admin@easel.example", "Operator", "admin_password")
 
 
-def log_in(client: Client, account: Account, password: str) -> None:
-    """Log an account in, after registering it if it does not exist yet."""
+def log_in(client: Client, mailbox: Mailbox, account: Account, password: str) -> None:
+    """Log an account in, after opening it if it does not exist yet."""
     credentials = {"email": account.email, "password": password}
     try:
-        answer = client.call("POST", "/api/v1/auth/login", credentials)
+        client.token = client.call("POST", "/api/v1/auth/login", credentials)["access_token"]
     except ApiError as error:
         if error.status != 401:
             raise
-        body = {**credentials, "display_name": account.display_name}
-        answer = client.call("POST", "/api/v1/auth/register", body)
+        register(client, mailbox, account.email, password, account.display_name)
+
+
+def register(
+    client: Client, mailbox: Mailbox, email: str, password: str, display_name: str
+) -> None:
+    """Open an account, confirmed by the e-mail that comes, and log it in."""
+    wanted = {"email": email, "password": password, "display_name": display_name}
+    client.call("POST", "/api/v1/auth/register", wanted)
+    confirmation = {"token": mailbox.wait_for_token(email), "password": password}
+    answer = client.call("POST", "/api/v1/auth/email/verify", confirmation)
     client.token = answer["access_token"]
 
 
@@ -37,9 +47,9 @@ def is_admin(client: Client) -> bool:
     return bool(client.call("GET", "/api/v1/users/me")["role"] == "admin")
 
 
-def sign_up(client: Client) -> str:
-    """Register a fresh account and log it in; its e-mail address."""
-    email = f"visitor-{secrets.token_hex(6)}@easel.example"
-    body = {"email": email, "password": secrets.token_urlsafe(18), "display_name": "Visitor"}
-    client.token = client.call("POST", "/api/v1/auth/register", body)["access_token"]
-    return email
+def sign_up(client: Client, mailbox: Mailbox, name: str = "Visitor") -> tuple[str, str]:
+    """Open a fresh account and log it in; its e-mail address and password."""
+    email = f"{name.lower()}-{secrets.token_hex(8)}@easel.example"
+    password = secrets.token_urlsafe(18)
+    register(client, mailbox, email, password, name)
+    return email, password

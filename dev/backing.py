@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from dev.mailbox import MailApi
 from dev.parts.mail import mail_catcher
 from dev.parts.postgres import ORDINARY, Account, admin_url, postgres
 from dev.parts.program import LOOPBACK, Program
@@ -42,6 +43,7 @@ class Backing:
     s3_secret_access_key: str
     smtp_address: str
     mail_url: str
+    mail_api: MailApi
 
     def database_url(self, role: str, password: str) -> str:
         """The URL with which a service logs in as its own role."""
@@ -82,6 +84,7 @@ def local_backing(
         s3_secret_access_key=secret,
         smtp_address=f"{LOOPBACK}:{ports['mail_smtp']}",
         mail_url=f"http://{LOOPBACK}:{ports['mail']}",
+        mail_api="catcher",
     )
 
 
@@ -97,6 +100,7 @@ def external_backing(environment: Mapping[str, str]) -> Backing:
         s3_secret_access_key=given["EASEL_EXTERNAL_S3_SECRET_ACCESS_KEY"],
         smtp_address=given["EASEL_EXTERNAL_SMTP_ADDRESS"],
         mail_url=given["EASEL_EXTERNAL_MAIL_URL"],
+        mail_api="mailpit",
     )
 
 

@@ -97,7 +97,7 @@ def open_accounts(setup: Setup) -> None:
     """The demo account, and the operator's with its role."""
     demo, operator = Client(setup.public_url), Client(setup.public_url)
     for client, known in ((demo, account.DEMO), (operator, account.OPERATOR)):
-        account.log_in(client, known, setup.secrets[known.secret])
+        account.log_in(client, setup.mailbox, known, setup.secrets[known.secret])
     if not account.is_admin(operator):
         lifecycle.make_admin(setup, account.OPERATOR.email)
 
@@ -178,7 +178,8 @@ def check(state: State, arguments: argparse.Namespace) -> int:
 def run_demo(state: State, arguments: argparse.Namespace) -> int:
     setup = _existing(state)
     client = Client(setup.public_url)
-    print(f"account  {account.sign_up(client)}")
+    email, _ = account.sign_up(client, setup.mailbox)
+    print(f"account  {email}")
     demo.run(client, arguments)
     return 0
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dev.backing import BUCKET, REGION, Backing
+from dev.mailbox import Mailbox
 from dev.parts.program import LOOPBACK
 from dev.ports import Ports
 from dev.state import State
@@ -16,6 +17,14 @@ MAIL_FROM = "Easel <mail@easel.example>"
 # Settings that a developer may hand to every process.
 PASSED_ON = ("EASEL_LOG_LEVEL",)
 STORE_ID = "1"
+# On one machine everybody has one address, and tests sign up by the dozen.
+LOGIN_LIMITS = {
+    "EASEL_LOGINS_PER_ADDRESS": "100000",
+    "EASEL_LOGINS_PER_ACCOUNT": "1000",
+    "EASEL_LOGINS_PER_ACCOUNT_AND_ADDRESS": "1000",
+    "EASEL_LETTERS_PER_ADDRESS": "100000",
+    "EASEL_REFRESHES_PER_ADDRESS": "100000",
+}
 # What the Lemon Squeezy double sells under which variant.
 VARIANTS = {
     "starter:month": "1001",
@@ -28,6 +37,9 @@ VARIANTS = {
     "pack:medium": "2002",
     "pack:large": "2003",
 }
+# How this platform is registered at the doubles of Google and Discord.
+GOOGLE_CLIENT_ID = "easel-local.apps.googleusercontent.example"
+DISCORD_CLIENT_ID = "157730590492196864"
 WEBHOOK_PATH = "/api/v1/payments/webhooks/lemon-squeezy"
 
 
@@ -51,6 +63,14 @@ class Setup:
         return f"http://{LOOPBACK}:{self.ports['lemon_squeezy']}"
 
     @property
+    def openid_url(self) -> str:
+        return f"http://{LOOPBACK}:{self.ports['openid']}"
+
+    @property
+    def discord_url(self) -> str:
+        return f"http://{LOOPBACK}:{self.ports['discord']}"
+
+    @property
     def pages(self) -> Mapping[str, str]:
         """What a person may open beside the API: name -> address."""
         return {"e-mails": self.backing.mail_url, "payments": self.lemon_squeezy_url}
@@ -59,6 +79,11 @@ class Setup:
     def signing_keys(self) -> Path:
         """The folder of the keys that sign tokens."""
         return self.state.secrets / "signing-keys"
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """The e-mails that the platform has sent."""
+        return Mailbox(self.backing.mail_url, self.backing.mail_api)
 
     def database_url(self, role: str) -> str:
         """The URL of a login role: `database_url("payment")`."""
@@ -107,7 +132,8 @@ def provider_settings(setup: Setup) -> dict[str, str]:
 def service_settings(setup: Setup, name: str) -> dict[str, str]:
     """What one service has beyond the others."""
     if name == "user":
-        return {"EASEL_SIGNING_KEYS": str(setup.signing_keys)}
+        keys = {"EASEL_SIGNING_KEYS": str(setup.signing_keys)}
+        return {**keys, **LOGIN_LIMITS, **sign_in_settings(setup)}
     if name == "payment":
         return {
             **provider_settings(setup),
@@ -115,6 +141,35 @@ def service_settings(setup: Setup, name: str) -> dict[str, str]:
             "EASEL_BILLING_DATABASE_URL": setup.database_url("billing"),
         }
     return {}
+
+
+def sign_in_settings(setup: Setup) -> dict[str, str]:
+    """Where the user service finds Google and Discord: here, their doubles."""
+    return {
+        "EASEL_GOOGLE_CLIENT_ID": GOOGLE_CLIENT_ID,
+        "EASEL_GOOGLE_CLIENT_SECRET": setup.secrets["google_client_secret"],
+        "EASEL_GOOGLE_ISSUER": setup.openid_url,
+        "EASEL_GOOGLE_LABEL": "Google (local)",
+        "EASEL_DISCORD_CLIENT_ID": DISCORD_CLIENT_ID,
+        "EASEL_DISCORD_CLIENT_SECRET": setup.secrets["discord_client_secret"],
+        "EASEL_DISCORD_BASE_URL": setup.discord_url,
+        "EASEL_DISCORD_LABEL": "Discord (local)",
+    }
+
+
+def sign_in_double_settings(setup: Setup, name: str) -> dict[str, str]:
+    """What the double of `google` or `discord` is told of the one application that it knows."""
+    part, client_id = {
+        "google": ("openid", GOOGLE_CLIENT_ID),
+        "discord": ("discord", DISCORD_CLIENT_ID),
+    }[name]
+    variable = f"EASEL_{name.upper()}"
+    return {
+        f"EASEL_{part.upper()}_PORT": str(setup.ports[part]),
+        f"{variable}_CLIENT_ID": client_id,
+        f"{variable}_CLIENT_SECRET": setup.secrets[f"{name}_client_secret"],
+        f"{variable}_REDIRECT_URI": f"{setup.public_url}/api/v1/auth/oauth/{name}/callback",
+    }
 
 
 def mail_settings(setup: Setup) -> dict[str, str]:

@@ -14,12 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
 
 from dev import ports, supervision
+from dev.account import sign_up
+from dev.client import Client
 from dev.local_secrets import load_or_make
+from dev.mailbox import Mailbox
 from dev.parts.postgres import admin_url
 from dev.state import State
 from dev.supervision import Supervisor
@@ -41,6 +43,11 @@ class Platform:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{ports.remembered(self.state)['gateway']}"
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """The e-mails that the platform has sent."""
+        return Mailbox(f"http://127.0.0.1:{ports.remembered(self.state)['mail']}")
 
     @property
     def supervisor(self) -> Supervisor:
@@ -70,13 +77,11 @@ class Platform:
 
     def sign_up(self) -> "User":
         """A new user on the free plan."""
-        email = f"{uuid4().hex}@easel.example"
-        body = {"email": email, "password": uuid4().hex, "display_name": "Tester"}
-        answer = httpx.post(f"{self.url}/api/v1/auth/register", json=body)
-        assert answer.status_code == 201, answer.text
-        headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+        visitor = Client(self.url)
+        email, password = sign_up(visitor, self.mailbox, "Tester")
+        headers = {"Authorization": f"Bearer {visitor.token}"}
         client = httpx.Client(base_url=self.url, headers=headers, timeout=30)
-        return User(client, email, body["password"])
+        return User(client, email, password)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ SCHEMA = {"schema": "identity"}
 
 
 class User(Base):
-    """Somebody with an account. `email` is lower-case."""
+    """Somebody with an account. `email` is lower-case; without a password, a provider logs in."""
 
     __tablename__ = "users"
     __table_args__ = SCHEMA
@@ -21,13 +21,24 @@ class User(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     email: Mapped[str]
     display_name: Mapped[str]
-    password_hash: Mapped[str]
+    password_hash: Mapped[str | None]
     role: Mapped[Role] = mapped_column(Text, server_default="user")
     created_at: Mapped[datetime]
+    email_verified_at: Mapped[datetime]
+    suspended_at: Mapped[datetime | None]
+
+    @property
+    def email_verified(self) -> bool:
+        """Every account is made by who reads its e-mails."""
+        return self.email_verified_at is not None
+
+    @property
+    def has_password(self) -> bool:
+        return self.password_hash is not None
 
 
 class LoginSession(Base):
-    """One login on one device: a family of refresh tokens."""
+    """One login on one device: a family of refresh tokens. `network` is where it began."""
 
     __tablename__ = "sessions"
     __table_args__ = SCHEMA
@@ -37,6 +48,8 @@ class LoginSession(Base):
     created_at: Mapped[datetime]
     refreshed_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
+    user_agent: Mapped[str | None]
+    network: Mapped[str | None]
 
 
 class RefreshToken(Base):
@@ -51,3 +64,31 @@ class RefreshToken(Base):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
+
+
+class PendingRegistration(Base):
+    """A registration whose e-mail is not confirmed; `user_id` is whom it will make."""
+
+    __tablename__ = "pending_registrations"
+    __table_args__ = SCHEMA
+
+    token_hash: Mapped[bytes] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID]
+    email: Mapped[str]
+    display_name: Mapped[str]
+    password_hash: Mapped[str]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    tries: Mapped[int] = mapped_column(server_default="0")
+
+
+class PasswordReset(Base):
+    """Leave to set a new password, for who has the token."""
+
+    __tablename__ = "password_resets"
+    __table_args__ = SCHEMA
+
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    token_hash: Mapped[bytes]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]

@@ -14,6 +14,7 @@ from pydantic import (
 )
 from pydantic.config import JsonDict
 
+from libs.auth.principals import Role
 from libs.tiers.catalogue import Base, Pool, TierName
 from libs.web.text_fields import Name
 
@@ -21,6 +22,9 @@ MAX_PASSWORD_LENGTH = 128
 Email = Annotated[EmailStr, AfterValidator(str.lower)]  # one mailbox, one account
 NewPassword = Secret[Annotated[str, Field(min_length=10, max_length=MAX_PASSWORD_LENGTH)]]
 GivenPassword = Secret[Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH)]]
+OpaqueToken = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_-]+$")]
+EXAMPLE_TOKEN = "Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFyYmE"
+EXAMPLE_NEW_PASSWORD = "staple battery horse"
 EXAMPLE_CREDENTIALS: JsonDict = {"email": "ada@example.com", "password": "correct horse battery"}
 
 
@@ -37,6 +41,26 @@ class Registration(BaseModel):
     display_name: Name
 
 
+class RegistrationPending(BaseModel):
+    """The same for every address: an e-mail says how to go on."""
+
+    status: Literal["confirm_email"] = "confirm_email"
+
+
+class Confirmation(BaseModel):
+    """The token of the link in the e-mail, and the password that was chosen at registration."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"token": EXAMPLE_TOKEN, "password": EXAMPLE_CREDENTIALS["password"]}]
+        },
+    )
+
+    token: OpaqueToken
+    password: GivenPassword
+
+
 class Credentials(BaseModel):
     """An e-mail address and a password."""
 
@@ -50,13 +74,65 @@ class RefreshRequest(BaseModel):
     """The refresh token of a login session."""
 
     model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"refresh_token": EXAMPLE_TOKEN}]}
+    )
+
+    refresh_token: OpaqueToken
+
+
+class ForgottenPassword(BaseModel):
+    """The address of an account."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"email": EXAMPLE_CREDENTIALS["email"]}]}
+    )
+
+    email: Email
+
+
+class ResetPending(BaseModel):
+    """The same for every address: an e-mail says how to go on."""
+
+    status: Literal["reset_password"] = "reset_password"
+
+
+class EndsKeys(BaseModel):
+    """`end_api_keys`: whether the account's API keys end, too; all other logins always do."""
+
+    end_api_keys: bool = False
+
+
+class PasswordChoice(EndsKeys):
+    """The token of the link in the e-mail, and a new password."""
+
+    model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
-            "examples": [{"refresh_token": "Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFyYmE"}]
+            "examples": [{"token": EXAMPLE_TOKEN, "password": EXAMPLE_NEW_PASSWORD}]
         },
     )
 
-    refresh_token: str = Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_-]+$")
+    token: OpaqueToken
+    password: NewPassword
+
+
+class PasswordChange(EndsKeys):
+    """The password, and the one that shall take its place."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "current_password": EXAMPLE_CREDENTIALS["password"],
+                    "new_password": EXAMPLE_NEW_PASSWORD,
+                }
+            ]
+        },
+    )
+
+    current_password: GivenPassword
+    new_password: NewPassword
 
 
 class TokensAnswer(BaseModel):
@@ -70,14 +146,16 @@ class TokensAnswer(BaseModel):
 
 
 class UserAnswer(BaseModel):
-    """An account as its owner sees it."""
+    """An account as its owner sees it; without a password, a provider logs it in."""
 
     model_config = ConfigDict(from_attributes=True)
 
     id: UUID
     email: str
     display_name: str
-    role: Literal["user", "admin"]
+    email_verified: bool
+    has_password: bool
+    role: Role
     created_at: datetime
 
 
@@ -123,6 +201,23 @@ class EntitlementsAnswer(BaseModel):
     tier: TierName
     catalogue_version: str
     limits: Limits
+
+
+class SessionAnswer(BaseModel):
+    """A login that has not ended. `current` is the one that asks.
+
+    `last_used_at` is its last refresh, `network` where it began: an IPv4 /24 or IPv6 /48.
+    """
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    current: bool
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    user_agent: str | None
+    network: str | None
 
 
 class JsonWebKeySet(BaseModel):

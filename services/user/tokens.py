@@ -1,4 +1,4 @@
-"""The two tokens of a login: a signed one for 15 minutes, an opaque one for 30 days."""
+"""The tokens of a login: signed for 15 minutes, opaque for 30 days; and those of e-mails."""
 
 import hashlib
 import secrets
@@ -14,7 +14,8 @@ from libs.auth.tokens import issue_access_token
 from libs.tiers.catalogue import TierName
 
 REFRESH_TOKEN_LIFETIME = timedelta(days=30)
-REFRESH_TOKEN_BYTES = 32
+SESSION_LIFETIME = timedelta(days=90)  # however often it is refreshed
+OPAQUE_TOKEN_BYTES = 32
 
 Verdict = Literal["valid", "reused", "ended"]
 
@@ -64,14 +65,19 @@ class TokenIssuer:
         return [key.public_jwk() for key in self.keys.published(now)]
 
 
-def make_refresh_token() -> str:
-    """256 random bits, URL-safe."""
-    return secrets.token_urlsafe(REFRESH_TOKEN_BYTES)
+def make_opaque_token() -> str:
+    """256 random bits, URL-safe: a refresh token, or what a link in an e-mail carries."""
+    return secrets.token_urlsafe(OPAQUE_TOKEN_BYTES)
 
 
-def hash_refresh_token(token: str) -> bytes:
-    """What is stored of a refresh token. It is random, so one fast hash is enough."""
+def hash_opaque_token(token: str) -> bytes:
+    """What is stored of an opaque token. It is random, so one fast hash is enough."""
     return hashlib.sha256(token.encode()).digest()
+
+
+def session_expires_at(created_at: datetime, refreshed_at: datetime) -> datetime:
+    """When a login session ends by itself: 30 days without a use, and 90 days after the login."""
+    return min(refreshed_at + REFRESH_TOKEN_LIFETIME, created_at + SESSION_LIFETIME)
 
 
 def judge_refresh_token(

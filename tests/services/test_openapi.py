@@ -28,7 +28,12 @@ JWKS = "http://127.0.0.1:1/jwks.json"
 def user(folder: Path) -> FastAPI:
     make_signing_key(folder, datetime.now(UTC))
     settings = UserSettings(
-        port=0, database_url=NOWHERE, jwks_url=JWKS, redis_url=REDIS, signing_keys=folder
+        port=0,
+        database_url=NOWHERE,
+        jwks_url=JWKS,
+        redis_url=REDIS,
+        public_url="https://easel.example",
+        signing_keys=folder,
     )
     return build_user(settings)
 

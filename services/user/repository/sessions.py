@@ -3,12 +3,14 @@
 All but `find_token_owner` run inside a tenant's transaction: row security shows one user's rows.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import delete, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from libs.db.pages import newest_first
 from services.user.models import LoginSession, RefreshToken
 
 FIND_TOKEN_OWNER = text("SELECT identity.find_token_owner(:token_hash)")
@@ -34,14 +36,50 @@ async def lock_token(
     return None if row is None else (row[0], row[1])
 
 
-async def revoke_session(session: AsyncSession, token_hash: bytes, now: datetime) -> None:
-    """End the session of a refresh token; one that has ended stays as it is."""
-    of_token = select(RefreshToken.session_id).where(RefreshToken.token_hash == token_hash)
-    await session.execute(
-        update(LoginSession)
-        .where(LoginSession.id.in_(of_token), LoginSession.revoked_at.is_(None))
-        .values(revoked_at=now)
+async def session_of_token(session: AsyncSession, token_hash: bytes) -> UUID | None:
+    """The login session that a refresh token belongs to."""
+    query = select(RefreshToken.session_id).where(RefreshToken.token_hash == token_hash)
+    found: UUID | None = await session.scalar(query)
+    return found
+
+
+async def list_live(
+    session: AsyncSession,
+    user_id: UUID,
+    *,
+    begun_after: datetime,
+    used_after: datetime,
+    limit: int,
+    before: UUID | None,
+) -> Sequence[LoginSession]:
+    """The user's sessions that have not ended, newest first; one more than `limit`."""
+    query = select(LoginSession).where(
+        LoginSession.user_id == user_id,
+        LoginSession.revoked_at.is_(None),
+        LoginSession.created_at > begun_after,
+        LoginSession.refreshed_at > used_after,
     )
+    page = newest_first(query, LoginSession.id, limit=limit, before=before)
+    return (await session.scalars(page)).all()
+
+
+async def revoke(
+    session: AsyncSession,
+    user_id: UUID,
+    now: datetime,
+    *,
+    only: UUID | None = None,
+    but: UUID | None = None,
+) -> Sequence[UUID]:
+    """End the user's sessions, or one, or all but one; those that had not ended before."""
+    ending = update(LoginSession).where(
+        LoginSession.user_id == user_id, LoginSession.revoked_at.is_(None)
+    )
+    if only is not None:
+        ending = ending.where(LoginSession.id == only)
+    if but is not None:
+        ending = ending.where(LoginSession.id != but)
+    return (await session.scalars(ending.values(revoked_at=now).returning(LoginSession.id))).all()
 
 
 async def forget_expired_tokens(session: AsyncSession, session_id: UUID, now: datetime) -> None:

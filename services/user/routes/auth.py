@@ -1,78 +1,113 @@
 """Registration, login, token rotation, and the keys that verify access tokens."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from libs.auth.access import anyone
 from libs.auth.dependencies import OpenSession
-from libs.kernel.clock import utc_now
-from libs.kernel.problems import Problem, ValidationFailed
+from libs.kernel.problems import Problem, RateLimited, ValidationFailed
 from libs.web.openapi import problem_answers
 from libs.web.problem_answers import answer_problem
 from services.user.answers import answer_tokens
-from services.user.problems import EmailTaken, InvalidCredentials, InvalidRefreshToken
+from services.user.desk import CurrentDesk
+from services.user.devices import CurrentDevice
+from services.user.problems import (
+    AccountSuspended,
+    EmailTaken,
+    InvalidConfirmationToken,
+    InvalidCredentials,
+    InvalidRefreshToken,
+    InvalidResetToken,
+    WrongPassword,
+)
 from services.user.schemas import (
+    Confirmation,
     Credentials,
+    ForgottenPassword,
     JsonWebKeySet,
+    PasswordChoice,
     RefreshRequest,
     Registration,
     RegistrationAnswer,
+    RegistrationPending,
+    ResetPending,
     TokensAnswer,
 )
-from services.user.service import logins, registration, sessions
-from services.user.tokens import TokenIssuer
+from services.user.service import logins, passwords, registration, sessions
+from services.user.throttles import CurrentThrottles
 
 router = APIRouter(prefix="/api/v1/auth", tags=["authentication"])
 KEYS_CACHE = "public, max-age=300"
 
 
-def token_issuer(request: Request) -> TokenIssuer:
-    """The issuer that the composition root made."""
-    issuer: TokenIssuer = request.app.state.token_issuer
-    return issuer
-
-
-Issuer = Annotated[TokenIssuer, Depends(token_issuer)]
-
-
 @router.post(
     "/register",
     dependencies=[anyone()],
+    status_code=202,
+    responses=problem_answers(ValidationFailed, RateLimited),
+)
+async def register(
+    body: Registration, desk: CurrentDesk, throttles: CurrentThrottles
+) -> RegistrationPending:
+    """Ask for an account. The answer is the same for every address; an e-mail says how to go on."""
+    await throttles.count_letter(body.email)
+    await registration.register(desk, body)
+    return RegistrationPending()
+
+
+@router.post(
+    "/email/verify",
+    dependencies=[anyone()],
     status_code=201,
     response_model=RegistrationAnswer,
-    responses=problem_answers(EmailTaken, ValidationFailed),
+    responses=problem_answers(
+        InvalidConfirmationToken, WrongPassword, EmailTaken, ValidationFailed, RateLimited
+    ),
 )
-async def register(body: Registration, session: OpenSession, issuer: Issuer) -> JSONResponse:
-    """Open an account. It starts on the free tier, with this month's credits, logged in."""
-    registered = await registration.register(session, body, issuer=issuer, clock=utc_now)
-    return answer_tokens(registered, status_code=201)
+async def verify_email(
+    body: Confirmation, desk: CurrentDesk, device: CurrentDevice, throttles: CurrentThrottles
+) -> JSONResponse:
+    """Open the account that was asked for, with its token and password.
+
+    It starts on the free tier, with this month's credits, logged in. Five wrong passwords end the
+    token.
+    """
+    await throttles.count_token()
+    opened = await registration.confirm_registration(desk, body, device)
+    return answer_tokens(opened, status_code=201)
 
 
 @router.post(
     "/login",
     dependencies=[anyone()],
     response_model=TokensAnswer,
-    responses=problem_answers(InvalidCredentials, ValidationFailed),
+    responses=problem_answers(InvalidCredentials, AccountSuspended, ValidationFailed, RateLimited),
 )
-async def log_in(body: Credentials, session: OpenSession, issuer: Issuer) -> JSONResponse:
+async def log_in(
+    body: Credentials, desk: CurrentDesk, device: CurrentDevice, throttles: CurrentThrottles
+) -> JSONResponse:
     """Log in: an access token for 15 minutes and a refresh token for 30 days."""
-    return answer_tokens(await logins.log_in(session, body, issuer=issuer, clock=utc_now))
+    await throttles.count_login(body.email)
+    return answer_tokens(await logins.log_in(desk, body, device))
 
 
 @router.post(
     "/refresh",
     dependencies=[anyone()],
     response_model=TokensAnswer,
-    responses=problem_answers(InvalidRefreshToken, ValidationFailed),
+    responses=problem_answers(InvalidRefreshToken, ValidationFailed, RateLimited),
 )
 async def refresh_login(
-    body: RefreshRequest, session: OpenSession, issuer: Issuer, request: Request
+    body: RefreshRequest,
+    session: OpenSession,
+    desk: CurrentDesk,
+    request: Request,
+    throttles: CurrentThrottles,
 ) -> JSONResponse:
     """Exchange a refresh token for new tokens. Each works once; a second use ends the session."""
+    await throttles.count_refresh()
     token = body.refresh_token
-    outcome = await sessions.refresh_login(session, token, issuer=issuer, clock=utc_now)
+    outcome = await sessions.refresh_login(session, token, issuer=desk.issuer, clock=desk.clock)
     if isinstance(outcome, Problem):
         return answer_problem(request, outcome)
     return answer_tokens(outcome)
@@ -81,13 +116,42 @@ async def refresh_login(
 @router.post(
     "/logout", dependencies=[anyone()], status_code=204, responses=problem_answers(ValidationFailed)
 )
-async def log_out(body: RefreshRequest, session: OpenSession) -> None:
-    """End the session of a refresh token. Access tokens that are out live up to 15 minutes on."""
-    await sessions.log_out(session, body.refresh_token, clock=utc_now)
+async def log_out(body: RefreshRequest, session: OpenSession, desk: CurrentDesk) -> None:
+    """End the session of a refresh token, and its access tokens within two seconds."""
+    await sessions.log_out(session, body.refresh_token, clock=desk.clock)
+
+
+@router.post(
+    "/password/forgot",
+    dependencies=[anyone()],
+    status_code=202,
+    responses=problem_answers(ValidationFailed, RateLimited),
+)
+async def forget_password(
+    body: ForgottenPassword, desk: CurrentDesk, throttles: CurrentThrottles
+) -> ResetPending:
+    """Ask for a new password. The answer is the same for every address; an e-mail goes on."""
+    await throttles.count_letter(body.email)
+    await passwords.forget_password(desk, body)
+    return ResetPending()
+
+
+@router.post(
+    "/password/reset",
+    dependencies=[anyone()],
+    status_code=204,
+    responses=problem_answers(InvalidResetToken, ValidationFailed, RateLimited),
+)
+async def choose_password(
+    body: PasswordChoice, desk: CurrentDesk, throttles: CurrentThrottles
+) -> None:
+    """Choose a new password with the token of the e-mail, once. All logins end."""
+    await throttles.count_token()
+    await passwords.choose_password(desk, body)
 
 
 @router.get("/.well-known/jwks.json", dependencies=[anyone()])
-async def get_keys(issuer: Issuer, response: Response) -> JsonWebKeySet:
+async def get_keys(desk: CurrentDesk, response: Response) -> JsonWebKeySet:
     """The public keys that verify access tokens (RFC 7517)."""
     response.headers["Cache-Control"] = KEYS_CACHE
-    return JsonWebKeySet(keys=issuer.public_keys(utc_now()))
+    return JsonWebKeySet(keys=desk.issuer.public_keys(desk.clock()))

@@ -4,10 +4,13 @@ from fastapi import APIRouter
 
 from libs.auth.access import users
 from libs.auth.dependencies import CurrentPrincipal, TenantSession
-from libs.kernel.problems import Unauthorized, ValidationFailed
+from libs.kernel.problems import RateLimited, Unauthorized, ValidationFailed
 from libs.web.openapi import problem_answers
-from services.user.schemas import EntitlementsAnswer, ProfileChange, UserAnswer
-from services.user.service import profile
+from services.user.desk import CurrentDesk
+from services.user.problems import WrongPassword
+from services.user.schemas import EntitlementsAnswer, PasswordChange, ProfileChange, UserAnswer
+from services.user.service import passwords, profile
+from services.user.throttles import CurrentThrottles
 
 router = APIRouter(prefix="/api/v1/users/me", tags=["account"])
 
@@ -24,6 +27,26 @@ async def change_profile(
 ) -> UserAnswer:
     """Change the display name."""
     return await profile.change_profile(session, principal, body)
+
+
+@router.post(
+    "/password",
+    dependencies=[users()],
+    status_code=204,
+    responses=problem_answers(WrongPassword, ValidationFailed, RateLimited),
+)
+async def change_password(
+    body: PasswordChange,
+    desk: CurrentDesk,
+    principal: CurrentPrincipal,
+    throttles: CurrentThrottles,
+) -> None:
+    """Change the password. All other logins end; the API keys on demand.
+
+    An account without a password gets its first one by `POST /api/v1/auth/password/forgot`.
+    """
+    await throttles.count_login(str(principal.user_id))
+    await passwords.change_password(desk, principal, body)
 
 
 @router.get(

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from redis.asyncio import Redis
 
 from libs.testkit.lemon_squeezy.client import DoubleClient
 from libs.testkit.postgres import Database
@@ -43,8 +44,8 @@ def eve(api: httpx.AsyncClient, issuer: TokenIssuer) -> Caller:
 
 @pytest.fixture
 async def shop(
-    database: Database, lemon_squeezy: DoubleClient, tmp_path: Path
+    database: Database, lemon_squeezy: DoubleClient, tmp_path: Path, redis: Redis, redis_url: str
 ) -> AsyncIterator[Storefront]:
     """The payment service beside the user service and the provider's double."""
-    async with open_storefront(database, lemon_squeezy, tmp_path) as storefront:
+    async with open_storefront(database, lemon_squeezy, tmp_path, redis_url) as storefront:
         yield storefront

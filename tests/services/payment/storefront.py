@@ -33,6 +33,7 @@ from tests.services.payment.shop import payment_settings
 
 JWKS_URL = "http://user/api/v1/auth/.well-known/jwks.json"
 WEBHOOKS = "/api/v1/payments/webhooks/lemon-squeezy"
+LETTER = "SELECT text FROM ops.emails WHERE recipient = :email ORDER BY id DESC LIMIT 1"
 PASSWORD = "correct horse battery"
 CURRENT = "/api/v1/subscriptions/current"
 BALANCE = "/api/v1/credits/balance"
@@ -64,6 +65,11 @@ class Storefront:
         """Somebody who signs up: `name@example.com`."""
         body = {"email": f"{name}@example.com", "password": PASSWORD, "display_name": name}
         await self.users.post("/api/v1/auth/register", json=body)
+        ((letter,),) = await self.rows(LETTER, email=body["email"])
+        token = letter.partition("#token=")[2].split()[0]
+        confirmation = {"token": token, "password": PASSWORD}
+        answer = await self.users.post("/api/v1/auth/email/verify", json=confirmation)
+        assert answer.status_code == 201, answer.text
         return await self.log_in(name)
 
     async def log_in(self, name: str) -> Caller:
@@ -138,7 +144,7 @@ class Storefront:
 
 @asynccontextmanager
 async def open_storefront(
-    database: Database, provider: DoubleClient, folder: Path
+    database: Database, provider: DoubleClient, folder: Path, redis_url: str
 ) -> AsyncIterator[Storefront]:
     """Everything runs inside the block."""
     keys = folder / "keys"
@@ -148,7 +154,8 @@ async def open_storefront(
             port=0,
             database_url=database.url("user"),
             jwks_url=JWKS_URL,
-            redis_url="redis://127.0.0.1:1/0",  # away: nothing is counted
+            redis_url=redis_url,
+            public_url="https://easel.example",
             signing_keys=keys,
         )
     )

@@ -11,14 +11,10 @@ from sqlalchemy import text
 
 from libs.db.engine import Sessions
 from libs.kernel.clock import utc_now
-from libs.testkit.tokens import ISSUER
-from libs.testkit.tokens import TokenIssuer as Keys
-from services.user.problems import InvalidRefreshToken
-from services.user.schemas import TokensAnswer
-from services.user.service.sessions import refresh_login
-from services.user.tokens import TokenIssuer, judge_refresh_token
+from services.user.tokens import judge_refresh_token
 from tests.services.callers import named_fields, problem_of
 from tests.services.user.accounts import AUTH, ME, as_user, log_in, refresh, register
+from tests.services.user.conftest import OpenApi
 
 SessionsOf = Callable[[str], Sessions]
 REFUSED = (401, "invalid-refresh-token")
@@ -82,29 +78,36 @@ async def test_what_is_no_token_is_refused(api: httpx.AsyncClient) -> None:
     assert named_fields(await refresh(api, "white space")) == ["body.refresh_token"]
 
 
-async def test_a_token_lives_thirty_days_and_the_dead_are_forgotten(
-    api: httpx.AsyncClient, sessions: SessionsOf, issuer: Keys
-) -> None:
-    token = (await register(api))["refresh_token"]
-    pool, signer = sessions("user"), TokenIssuer(issuer.key, ISSUER)
-
-    async def refresh_after(token: str, days: int) -> TokensAnswer | InvalidRefreshToken:
-        def clock() -> datetime:
-            return utc_now() + timedelta(days=days)
-
-        async with pool.begin() as session:
-            return await refresh_login(session, token, issuer=signer, clock=clock)
-
-    second = await refresh_after(token, 29)
-    assert isinstance(second, TokensAnswer)
-    third = await refresh_after(second.refresh_token, 29 + 29)
-    assert isinstance(third, TokensAnswer)
-    assert isinstance(await refresh_after(third.refresh_token, 29 + 29 + 31), InvalidRefreshToken)
-    async with sessions("admin")() as session:
+async def test_a_token_lives_thirty_days_and_the_dead_are_forgotten(open_api: OpenApi) -> None:
+    now = utc_now()
+    async with open_api(clock=lambda: now) as api:
+        token = (await register(api))["refresh_token"]
+        for _ in range(2):
+            now += timedelta(days=29)
+            answer = await refresh(api, token)
+            assert answer.status_code == 200
+            token = answer.json()["refresh_token"]
         # the first had expired when the third was made
-        assert await session.scalar(text("SELECT count(*) FROM identity.refresh_tokens")) == 2
-        ended = text("SELECT count(*) FROM identity.sessions WHERE revoked_at IS NOT NULL")
-        assert await session.scalar(ended) == 0
+        assert len(await api.sql("SELECT 1 FROM identity.refresh_tokens")) == 2
+        now += timedelta(days=30)
+        assert problem_of(await refresh(api, token)) == REFUSED
+        assert await api.sql("SELECT 1 FROM identity.sessions WHERE revoked_at IS NOT NULL") == []
+
+
+async def test_a_session_ends_after_ninety_days_however_often_it_is_used(
+    open_api: OpenApi,
+) -> None:
+    began = now = utc_now()
+    async with open_api(clock=lambda: now) as api:
+        token = (await register(api))["refresh_token"]
+        for day in (25, 50, 75, 89):
+            now = began + timedelta(days=day)
+            answer = await refresh(api, token)
+            assert answer.status_code == 200
+            token = answer.json()["refresh_token"]
+        assert datetime.fromisoformat(answer.json()["refresh_expires_at"]) == began + timedelta(90)
+        now = began + timedelta(days=90)
+        assert problem_of(await refresh(api, token)) == REFUSED
 
 
 @pytest.mark.parametrize(
