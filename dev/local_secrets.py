@@ -13,6 +13,7 @@ LOGIN_ROLES = (
     "easel_worker",
     "easel_relay",
     "easel_billing",
+    "easel_account",
 )
 NAMES = (
     "postgres_superuser",
@@ -22,6 +23,8 @@ NAMES = (
     "triton_control_key",
     "lemon_squeezy_api_key",
     "lemon_squeezy_webhook_secret",
+    "google_client_secret",
+    "discord_client_secret",
     "demo_password",
     "admin_password",
     *LOGIN_ROLES,

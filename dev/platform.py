@@ -18,6 +18,7 @@ from dev.settings import (
     service_settings,
     settings_of,
     shared_settings,
+    sign_in_double_settings,
 )
 from dev.state import ROOT
 
@@ -101,11 +102,42 @@ def lemon_squeezy(setup: Setup) -> Program:
     )
 
 
+def sign_in_double(setup: Setup, part: str, provider: str) -> Program:
+    """The double of a sign-in provider: its protocol, and a page with accounts to choose from."""
+    port = setup.ports[part]
+    return Program(
+        name=part,
+        argv=[setup.python, "-m", f"libs.testkit.{part}.server"],
+        env=sign_in_double_settings(setup, provider),
+        ports=[port],
+        ready=lambda: answers_http(f"http://{LOOPBACK}:{port}/health"),
+    )
+
+
+def studio(setup: Setup) -> Program:
+    """The web pages; they need no other part to start."""
+    port = setup.ports["studio"]
+    return Program(
+        name="studio",
+        argv=[setup.python, "-m", "services.studio.app"],
+        env={**shared_settings(setup), "EASEL_PORT": str(port)},
+        ports=[port],
+        ready=lambda: answers_http(f"http://{LOOPBACK}:{port}/healthz"),
+    )
+
+
 def front_programs(setup: Setup) -> Sequence[Program]:
-    """What needs only addresses to start: services, the gateway, the payment provider."""
+    """What needs only addresses to start: services, pages, the gateway, the outside providers."""
     storage = setup.state.run / "caddy"
     gateway = caddy(setup.python, setup.ports, storage, setup.backing.s3_address, BUCKET)
-    return (*(service(setup, name) for name in SERVICES), gateway, lemon_squeezy(setup))
+    return (
+        *(service(setup, name) for name in SERVICES),
+        studio(setup),
+        gateway,
+        lemon_squeezy(setup),
+        sign_in_double(setup, "openid", "google"),
+        sign_in_double(setup, "discord", "discord"),
+    )
 
 
 def background_programs(setup: Setup) -> Sequence[Program]:

@@ -32,7 +32,11 @@ NAMES = (
     "worker",
     "relay",
     "lemon_squeezy",
+    "openid",
+    "discord",
+    "studio",
     "billing",
+    "account",
 )
 GATEWAY_PORTS = range(8080, 8180)
 # Below the range from which systems take ports for outgoing connections.

@@ -13,7 +13,7 @@ def caddy(
 ) -> Program:
     """The gateway on `ports["gateway"]`; routes by path to the services' ports and to S3."""
     binary = find_binary("caddy", python, variable="EASEL_CADDY")
-    upstreams = ("gateway", "user", "payment", "generation", "gallery", "model")
+    upstreams = ("gateway", "user", "payment", "generation", "gallery", "model", "studio")
     return Program(
         name="gateway",
         argv=[str(binary), "run", "--adapter", "caddyfile", "--config", str(CADDYFILE)],

@@ -91,6 +91,19 @@ def password_changed(key: str, public_url: str, at: datetime) -> Letter:
     )
 
 
+def provider_linked(key: str, public_url: str, provider: str, at: datetime) -> Letter:
+    """A sign-in provider opens the account from now on."""
+    name = provider.capitalize()
+    return letter(
+        key,
+        f"You can log in with {name} now",
+        f"Somebody, probably you, signed in with {name} on {at.day} {at:%B %Y at %H:%M} UTC. {name}"
+        " has verified this address, so it opens your Easel account from now on.",
+        f"You see and end linked logins at {public_url}/account. If it was not you, do so, and"
+        f" choose a new password: {public_url}/forgot-password.",
+    )
+
+
 async def send_letter(
     session: AsyncSession, user_id: UUID, address: str, letter: Letter, now: datetime
 ) -> None:

@@ -18,9 +18,12 @@ from libs.auth.principals import Role
 from libs.tiers.catalogue import Base, Pool, TierName
 from libs.web.text_fields import Name
 
+MIN_PASSWORD_LENGTH = 10
 MAX_PASSWORD_LENGTH = 128
 Email = Annotated[EmailStr, AfterValidator(str.lower)]  # one mailbox, one account
-NewPassword = Secret[Annotated[str, Field(min_length=10, max_length=MAX_PASSWORD_LENGTH)]]
+NewPassword = Secret[
+    Annotated[str, Field(min_length=MIN_PASSWORD_LENGTH, max_length=MAX_PASSWORD_LENGTH)]
+]
 GivenPassword = Secret[Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH)]]
 OpaqueToken = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_-]+$")]
 EXAMPLE_TOKEN = "Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4Zm9vYmFyYmE"
@@ -71,13 +74,13 @@ class Credentials(BaseModel):
 
 
 class RefreshRequest(BaseModel):
-    """The refresh token of a login session."""
+    """The refresh token of a login session; a browser has it as a cookie instead."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"refresh_token": EXAMPLE_TOKEN}]}
     )
 
-    refresh_token: OpaqueToken
+    refresh_token: OpaqueToken | None = None
 
 
 class ForgottenPassword(BaseModel):
@@ -136,12 +139,15 @@ class PasswordChange(EndsKeys):
 
 
 class TokensAnswer(BaseModel):
-    """The tokens of a login. `expires_in` is the access token's lifetime in seconds."""
+    """The tokens of a login. `expires_in` is the access token's lifetime in seconds.
+
+    `refresh_token` is null for a browser, which has it as a cookie.
+    """
 
     access_token: str
     token_type: Literal["Bearer"] = "Bearer"
     expires_in: int
-    refresh_token: str
+    refresh_token: str | None
     refresh_expires_at: datetime
 
 

@@ -10,7 +10,9 @@ from libs.testkit.oauth.browser import ProviderClient, serving
 from libs.testkit.oauth.grants import Client
 
 DISCORD = Client(
-    "157730590492196864", "discord-tests", "http://user/api/v1/auth/oauth/discord/callback"
+    "157730590492196864",
+    "discord-tests",
+    "https://easel.example/api/v1/auth/oauth/discord/callback",
 )
 
 

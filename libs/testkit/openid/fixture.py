@@ -14,7 +14,7 @@ from libs.testkit.openid.server import Settings, create_app
 GOOGLE = Client(
     "easel-tests.apps.googleusercontent.com",
     "GOCSPX-tests",
-    "http://user/api/v1/auth/oauth/google/callback",
+    "https://easel.example/api/v1/auth/oauth/google/callback",
 )
 
 

@@ -6,9 +6,14 @@ from fastapi.responses import JSONResponse
 from libs.auth.access import anyone
 from libs.auth.dependencies import OpenSession
 from libs.kernel.problems import Problem, RateLimited, ValidationFailed
+from libs.web.browser_session import CrossSiteRequest, drop_refresh_token
 from libs.web.openapi import problem_answers
-from libs.web.problem_answers import answer_problem
-from services.user.answers import answer_tokens
+from services.user.answers import (
+    FromBrowser,
+    answer_refusal,
+    answer_tokens,
+    given_refresh_token,
+)
 from services.user.desk import CurrentDesk
 from services.user.devices import CurrentDevice
 from services.user.problems import (
@@ -38,6 +43,7 @@ from services.user.throttles import CurrentThrottles
 
 router = APIRouter(prefix="/api/v1/auth", tags=["authentication"])
 KEYS_CACHE = "public, max-age=300"
+IN_COOKIE = RefreshRequest()
 
 
 @router.post(
@@ -61,11 +67,20 @@ async def register(
     status_code=201,
     response_model=RegistrationAnswer,
     responses=problem_answers(
-        InvalidConfirmationToken, WrongPassword, EmailTaken, ValidationFailed, RateLimited
+        InvalidConfirmationToken,
+        WrongPassword,
+        CrossSiteRequest,
+        EmailTaken,
+        ValidationFailed,
+        RateLimited,
     ),
 )
 async def verify_email(
-    body: Confirmation, desk: CurrentDesk, device: CurrentDevice, throttles: CurrentThrottles
+    body: Confirmation,
+    desk: CurrentDesk,
+    device: CurrentDevice,
+    throttles: CurrentThrottles,
+    from_browser: FromBrowser,
 ) -> JSONResponse:
     """Open the account that was asked for, with its token and password.
 
@@ -74,51 +89,70 @@ async def verify_email(
     """
     await throttles.count_token()
     opened = await registration.confirm_registration(desk, body, device)
-    return answer_tokens(opened, status_code=201)
+    return answer_tokens(opened, from_browser, status_code=201)
 
 
 @router.post(
     "/login",
     dependencies=[anyone()],
     response_model=TokensAnswer,
-    responses=problem_answers(InvalidCredentials, AccountSuspended, ValidationFailed, RateLimited),
+    responses=problem_answers(
+        InvalidCredentials, AccountSuspended, CrossSiteRequest, ValidationFailed, RateLimited
+    ),
 )
 async def log_in(
-    body: Credentials, desk: CurrentDesk, device: CurrentDevice, throttles: CurrentThrottles
+    body: Credentials,
+    desk: CurrentDesk,
+    device: CurrentDevice,
+    throttles: CurrentThrottles,
+    from_browser: FromBrowser,
 ) -> JSONResponse:
     """Log in: an access token for 15 minutes and a refresh token for 30 days."""
     await throttles.count_login(body.email)
-    return answer_tokens(await logins.log_in(desk, body, device))
+    return answer_tokens(await logins.log_in(desk, body, device), from_browser)
 
 
 @router.post(
     "/refresh",
     dependencies=[anyone()],
     response_model=TokensAnswer,
-    responses=problem_answers(InvalidRefreshToken, ValidationFailed, RateLimited),
+    responses=problem_answers(InvalidRefreshToken, CrossSiteRequest, ValidationFailed, RateLimited),
 )
 async def refresh_login(
-    body: RefreshRequest,
     session: OpenSession,
     desk: CurrentDesk,
     request: Request,
     throttles: CurrentThrottles,
+    from_browser: FromBrowser,
+    body: RefreshRequest = IN_COOKIE,
 ) -> JSONResponse:
     """Exchange a refresh token for new tokens. Each works once; a second use ends the session."""
     await throttles.count_refresh()
-    token = body.refresh_token
+    token = given_refresh_token(request, body)
     outcome = await sessions.refresh_login(session, token, issuer=desk.issuer, clock=desk.clock)
     if isinstance(outcome, Problem):
-        return answer_problem(request, outcome)
-    return answer_tokens(outcome)
+        return answer_refusal(request, outcome, from_browser)
+    return answer_tokens(outcome, from_browser)
 
 
 @router.post(
-    "/logout", dependencies=[anyone()], status_code=204, responses=problem_answers(ValidationFailed)
+    "/logout",
+    dependencies=[anyone()],
+    status_code=204,
+    responses=problem_answers(CrossSiteRequest, ValidationFailed),
 )
-async def log_out(body: RefreshRequest, session: OpenSession, desk: CurrentDesk) -> None:
+async def log_out(
+    session: OpenSession,
+    desk: CurrentDesk,
+    request: Request,
+    response: Response,
+    from_browser: FromBrowser,
+    body: RefreshRequest = IN_COOKIE,
+) -> None:
     """End the session of a refresh token, and its access tokens within two seconds."""
-    await sessions.log_out(session, body.refresh_token, clock=desk.clock)
+    await sessions.log_out(session, given_refresh_token(request, body), clock=desk.clock)
+    if from_browser:
+        drop_refresh_token(response)
 
 
 @router.post(
@@ -150,7 +184,7 @@ async def choose_password(
     await passwords.choose_password(desk, body)
 
 
-@router.get("/.well-known/jwks.json", dependencies=[anyone()])
+@router.get("/.well-known/jwks.json", dependencies=[anyone(is_counted=False)])
 async def get_keys(desk: CurrentDesk, response: Response) -> JsonWebKeySet:
     """The public keys that verify access tokens (RFC 7517)."""
     response.headers["Cache-Control"] = KEYS_CACHE

@@ -1,0 +1,26 @@
+import { call, forget, open } from "../api.js";
+import { byId, onSubmit } from "../page.js";
+import { offerProviders } from "../providers.js";
+
+/** Deleting asks for a login of the last minutes: by the password, or at a provider. */
+export function showDeletion(me) {
+  const form = byId("delete-form");
+  byId("delete-password-field").hidden = !me.has_password;
+  form.elements.delete_password.required = me.has_password;
+  form.elements.delete_sure.required = true;
+  onSubmit(form, byId("delete-say"), async ({ delete_password }) => {
+    if (me.has_password) {
+      await open("/api/v1/auth/login", { email: me.email, password: delete_password });
+    }
+    try {
+      await call("DELETE", "/api/v1/users/me");
+    } catch (problem) {
+      if (problem.slug === "recent-login-required") {
+        await offerProviders(byId("delete-providers"), "/account#delete", "Sign in again with", false);
+      }
+      throw problem;
+    }
+    forget();
+    location.assign("/");
+  });
+}
