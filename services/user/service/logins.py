@@ -1,5 +1,7 @@
 """Log in, and the tokens of a login."""
 
+from typing import Any
+
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -49,7 +51,7 @@ async def log_in(desk: Desk, credentials: Credentials, device: Device) -> Tokens
         return tokens
 
 
-async def note_failure(desk: Desk, known: Row[tuple[object, ...]] | None, device: Device) -> None:
+async def note_failure(desk: Desk, known: Row[Any] | None, device: Device) -> None:
     """A line in the audit log, of nobody's if the address is unknown, by the same statements."""
     user_id = known.user_id if known else None
     async with transaction(desk.pool, user_id or new_id()) as session:
