@@ -49,11 +49,16 @@ class ScopeMissing(Forbidden):
 
 @dataclass(frozen=True)
 class Access:
-    """Who may enter. `scope` lets API keys in that have it; None keeps every key out."""
+    """Who may enter. `scope` lets API keys in that have it; None keeps every key out.
+
+    Not `is_counted`: what our own services ask without credentials. They share an address, and
+    nobody may use up what they need.
+    """
 
     who: Who
     scope: Scope | None = None
     callers: tuple[str, ...] = ()
+    is_counted: bool = True
 
     async def __call__(self, request: Request) -> None:
         """Put the verified caller into `request.state.principal`.
@@ -62,7 +67,8 @@ class Access:
         (429).
         """
         if self.who == "anyone":
-            await count_unknown(request)
+            if self.is_counted:
+                await count_unknown(request)
         elif self.who in ROLES:
             try:
                 principal = await verified_caller(request)
@@ -101,7 +107,7 @@ class Access:
         if self.who == "provider":
             return ()
         if self.who == "anyone":
-            return (RateLimited,)
+            return (RateLimited,) if self.is_counted else ()
         if self.who == "service":
             return (Unauthorized,)
         refusal = (ScopeMissing, TierRequired) if self.scope else (LoginRequired,)
@@ -122,9 +128,9 @@ class Access:
         return {"x-access": access, "security": [{scheme: []} for scheme in schemes]}
 
 
-def anyone() -> Any:
-    """No credentials are asked for, and none are looked at."""
-    return Depends(Access("anyone"))
+def anyone(*, is_counted: bool = True) -> Any:
+    """No credentials are asked for, and none are looked at; requests of an address are counted."""
+    return Depends(Access("anyone", is_counted=is_counted))
 
 
 def users(scope: Scope | None = None) -> Any:

@@ -16,7 +16,7 @@ from services.model.client.problems import ModelNotFound
 from services.model.schemas import ModelAnswer
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
-internal = APIRouter(prefix="/internal/v1/models", include_in_schema=False)
+internal = APIRouter(prefix="/internal/v1/models", tags=["for other services"])
 Name = Annotated[str, Path(pattern=NAME_PATTERN, description="A slug or an id")]
 
 
@@ -46,7 +46,11 @@ async def get_model(name: Name, session: TenantSession, principal: CurrentPrinci
     return await service.get_model(session, principal, name)
 
 
-@internal.get("/{name}", dependencies=[anyone()])
+@internal.get(
+    "/{name}",
+    dependencies=[anyone(is_counted=False)],
+    responses=problem_answers(ModelNotFound, ValidationFailed),
+)
 async def describe_model(name: Name, session: OpenSession) -> ModelInfo:
     """An official model, for other services; the gateway does not route here, and it tells no
     more than what every user may see.
