@@ -11,7 +11,6 @@ from sqlalchemy import ColumnElement, Row, column, func, or_, select, table, tex
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.auth.principals import Role
-from libs.db.pages import newest_first
 from libs.tiers.catalogue import DEFAULT_TIER
 from services.user.models import User
 
@@ -72,23 +71,22 @@ def matches(q: str) -> ColumnElement[bool]:
 
 async def list_accounts(
     session: AsyncSession, *, q: str | None, role: Role | None, limit: int, before: UUID | None
-) -> Sequence[Row[Any]]:
+) -> Sequence[Row[*tuple[Any, ...]]]:
     """Accounts, newest first; one more than `limit`."""
     query = ACCOUNTS
     if q:
         query = query.where(matches(q))
     if role:
         query = query.where(User.role == role)
-    found = await session.execute(newest_first(query, User.id, limit=limit, before=before))
-    rows: Sequence[Row[Any]] = found.all()
-    return rows
+    if before is not None:
+        query = query.where(User.id < before)
+    return (await session.execute(query.order_by(User.id.desc()).limit(limit + 1))).all()
 
 
-async def get_account(session: AsyncSession, user_id: UUID) -> Row[Any] | None:
+async def get_account(session: AsyncSession, user_id: UUID) -> Row[*tuple[Any, ...]] | None:
     """One account."""
     query = ACCOUNTS.where(User.id == user_id)
-    row: Row[Any] | None = (await session.execute(query)).one_or_none()
-    return row
+    return (await session.execute(query)).one_or_none()
 
 
 async def change_access(
@@ -106,7 +104,7 @@ async def change_access(
 
 async def list_lines(
     session: AsyncSession, wanted: LineFilter, *, limit: int, before: int | None
-) -> Sequence[Row[Any]]:
+) -> Sequence[Row[*tuple[Any, ...]]]:
     """Lines of the audit log, newest first; one more than `limit`."""
     query = select(LINES)
     for name in ("actor", "action", "user_id"):

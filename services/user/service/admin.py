@@ -84,7 +84,7 @@ async def change_access(
         return AccountAnswer.model_validate(after)
 
 
-async def require_account(session: AsyncSession, user_id: UUID) -> Row[Any]:
+async def require_account(session: AsyncSession, user_id: UUID) -> Row[*tuple[Any, ...]]:
     """An account that the caller may see. Raises AccountNotFound (404)."""
     account = await staff.get_account(session, user_id)
     if account is None:
@@ -95,8 +95,8 @@ async def require_account(session: AsyncSession, user_id: UUID) -> Row[Any]:
 async def settle_change(
     session: AsyncSession,
     admin: Principal,
-    before: Row[Any],
-    after: Row[Any],
+    before: Row[*tuple[Any, ...]],
+    after: Row[*tuple[Any, ...]],
     reason: str,
     now: datetime,
 ) -> None:
