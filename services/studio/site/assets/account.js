@@ -19,7 +19,7 @@ async function show() {
   ]);
   showProfile(me, plan);
   showDeletion(me);
-  showExport();
+  showExport().catch((problem) => say(byId("export-say"), problem.message));
   byId("loading").hidden = true;
   byId("account").hidden = false;
   await Promise.all([showKeys(plan), showSessions(), showIdentities()]);

@@ -7,16 +7,19 @@ export function showDeletion(me) {
   const form = byId("delete-form");
   byId("delete-password-field").hidden = !me.has_password;
   form.elements.delete_password.required = me.has_password;
-  form.elements.delete_sure.required = true;
-  onSubmit(form, byId("delete-say"), async ({ delete_password }) => {
+  onSubmit(form, byId("delete-say"), async ({ confirm, delete_password }) => {
+    if (confirm.trim().toLowerCase() !== me.email) {
+      throw new Error(`This is not the address of the account: ${me.email}`);
+    }
     if (me.has_password) {
       await open("/api/v1/auth/login", { email: me.email, password: delete_password });
     }
     try {
-      await call("DELETE", "/api/v1/users/me");
+      await call("DELETE", "/api/v1/users/me", { confirm });
     } catch (problem) {
-      if (problem.slug === "recent-login-required") {
-        await offerProviders(byId("delete-providers"), "/account#delete", "Sign in again with", false);
+      const box = byId("delete-providers");
+      if (problem.slug === "recent-login-required" && box.hidden) {
+        await offerProviders(box, "/account#delete", "Sign in again with", false);
       }
       throw problem;
     }
