@@ -49,3 +49,7 @@ class ApiKeyNotFound(NotFound):
 
 class TooManyApiKeys(Conflict):
     slug, title = "too-many-api-keys", "You have as many API keys in use as anybody may have"
+
+
+class ExportNotFound(NotFound):
+    slug, title = "export-not-found", "There is no archive of yours"

@@ -3,9 +3,11 @@
 from pydantic import DirectoryPath, PositiveInt
 
 from libs.auth.tenant_application import TenantServiceSettings
+from services.user.archive_settings import ArchiveSettings
+from services.user.providers.settings import ProviderSettings
 
 
-class UserSettings(TenantServiceSettings):
+class UserSettings(ProviderSettings, ArchiveSettings, TenantServiceSettings):
     """`signing_keys` is the folder of `libs.auth.signing_keys`: PEM, EC P-256 or Ed25519.
 
     `public_url` is where the links in e-mails lead. The others are the throttles of

@@ -92,7 +92,8 @@ async def has_pending(session: AsyncSession, user_id: UUID) -> bool:
 
 
 async def list_webhooks(session: AsyncSession, user_id: UUID, limit: int) -> Sequence[UUID]:
-    """Webhooks about the user, or that wait for help and name their address, with their text."""
+    """Webhooks with a text that are about the user, or wait for help and name their address; one
+    that is pending loses its text when it is applied."""
     addresses = (
         select(ObservedState.user_email)
         .where(ObservedState.user_id == user_id, ObservedState.user_email != "")
@@ -103,7 +104,8 @@ async def list_webhooks(session: AsyncSession, user_id: UUID, limit: int) -> Seq
         (InboxEntry.state == "stuck") & (func.strpos(told, address) > 0)
         for address in await session.scalars(addresses)
     ]
-    query = select(InboxEntry.id).where(InboxEntry.body.is_not(None), or_(*theirs)).limit(limit)
+    has_text = (InboxEntry.body.is_not(None), InboxEntry.state != "pending")
+    query = select(InboxEntry.id).where(*has_text, or_(*theirs)).limit(limit)
     return (await session.scalars(query)).all()
 
 

@@ -17,6 +17,7 @@ from services.payment.repository.subscriptions import list_renewing
 from services.payment.service.closed_accounts import keep_subscription
 
 ACTOR = "erasure"
+PENDING = "webhooks that are being applied"
 WEBHOOKS_AT_ONCE = 500
 
 
@@ -40,7 +41,8 @@ async def erase_user(desk: Desk, provider: LemonSqueezy, user_id: UUID) -> str |
     async with desk.sessions.begin() as session:
         await enter_user(session, user_id)
         await erasure.forget_customer(session, user_id)
-    return None
+        # the provider tells of what was cancelled just now
+        return PENDING if await erasure.has_pending(session, user_id) else None
 
 
 async def close(desk: Desk, user_id: UUID) -> str | None:
@@ -50,7 +52,7 @@ async def close(desk: Desk, user_id: UUID) -> str | None:
     async with desk.sessions.begin() as session:
         await enter_user(session, user_id)
         if await erasure.has_pending(session, user_id):
-            return "webhooks that are being applied"
+            return PENDING
         outcome = await close_account(session, user_id=user_id, now=now)
         if outcome == "held":
             return "credits that jobs hold"

@@ -1,0 +1,114 @@
+"""Composition root of the account worker: `python -m services.user.worker`.
+
+It erases accounts and makes archives of them. Several may run at once. An outage of a part ends one
+step, not the worker; SIGTERM ends it at once, since a step that was begun is begun again.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import asyncpg
+import httpx
+from prometheus_client import Gauge
+
+from libs.db.engine import build_engine, build_sessions
+from libs.jobs.relay import listen_forever
+from libs.kernel.clock import utc_now
+from libs.kernel.settings import load
+from libs.telemetry.logs import configure_logs, get_logger
+from libs.telemetry.metrics import serve_metrics
+from libs.telemetry.tracing import configure_tracing
+from services.user.account_desk import AccountDesk, build_desk
+from services.user.account_settings import AccountSettings
+from services.user.erasing import erase_due, measure_erasures
+from services.user.exporting import delete_expired, export_due
+
+log = get_logger(__name__)
+CHANNEL = "account_work"
+last_round = Gauge(
+    "easel_account_last_round_timestamp_seconds", "When a round last ended well", ("round",)
+)
+Round = Callable[[], Awaitable[object]]
+
+
+async def repeat(name: str, work: Round, *, seconds: float, wake: asyncio.Event) -> None:
+    """Do the work at every wake-up, and at least so often; survives every outage."""
+    while True:
+        wake.clear()
+        try:
+            await work()
+            last_round.labels(name).set_to_current_time()
+        except Exception as error:  # noqa: BLE001 - whatever is away, try again
+            log.warning("round_failed", round=name, error=repr(error))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(wake.wait(), seconds)
+
+
+async def erase_all_due(desk: AccountDesk) -> None:
+    """Every step that is due."""
+    while await erase_due(desk):
+        pass
+    await measure_erasures(desk)
+
+
+async def export_all_due(desk: AccountDesk) -> None:
+    """Every archive that is due."""
+    while await export_due(desk):
+        pass
+
+
+async def listen(dsn: str, wakes: dict[str, asyncio.Event]) -> None:
+    """Wake every round when something was asked for."""
+    asked = asyncio.Event()
+
+    async def pass_on() -> None:
+        while True:
+            await asked.wait()
+            asked.clear()
+            for wake in wakes.values():
+                wake.set()
+
+    await asyncio.gather(listen_forever(dsn, asked, asyncpg.connect, CHANNEL), pass_on())
+
+
+async def run(settings: AccountSettings) -> None:
+    """Work until SIGTERM or SIGINT."""
+    engine = build_engine(settings.database_url, application="easel-account")
+    http = httpx.AsyncClient()
+    desk = build_desk(settings, build_sessions(engine), http, utc_now)
+    planned: dict[str, tuple[Round, float]] = {
+        "erasures": (partial(erase_all_due, desk), 1),
+        "exports": (partial(export_all_due, desk), 1),
+        "expired archives": (partial(delete_expired, desk), 60),
+    }
+    wakes = {name: asyncio.Event() for name in planned}
+    work = asyncio.gather(
+        listen(settings.database_url.replace("+asyncpg", ""), wakes),
+        *(
+            repeat(name, round_, seconds=seconds, wake=wakes[name])
+            for name, (round_, seconds) in planned.items()
+        ),
+    )
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, work.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await work
+    await http.aclose()
+    await engine.dispose()
+
+
+def main() -> None:
+    """Run until told to stop."""
+    settings = load(AccountSettings)
+    configure_logs("account", settings.log_level)
+    configure_tracing("account")
+    serve_metrics(settings.metrics_port, settings.host)
+    asyncio.run(run(settings))
+
+
+if __name__ == "__main__":
+    main()
