@@ -33,6 +33,7 @@ ACCOUNTS = select(
     User.suspended_at,
     func.coalesce(PLANS.c.tier, DEFAULT_TIER).label("tier"),
 ).join_from(User, PLANS, PLANS.c.user_id == User.id, isouter=True)
+AnyRow = Row[*tuple[Any, ...]]
 Verdict = Literal["changed", "refused", "unknown", "last_admin"]
 
 
@@ -71,7 +72,7 @@ def matches(q: str) -> ColumnElement[bool]:
 
 async def list_accounts(
     session: AsyncSession, *, q: str | None, role: Role | None, limit: int, before: UUID | None
-) -> Sequence[Row[*tuple[Any, ...]]]:
+) -> Sequence[AnyRow]:
     """Accounts, newest first; one more than `limit`."""
     query = ACCOUNTS
     if q:
@@ -80,13 +81,16 @@ async def list_accounts(
         query = query.where(User.role == role)
     if before is not None:
         query = query.where(User.id < before)
-    return (await session.execute(query.order_by(User.id.desc()).limit(limit + 1))).all()
+    found = await session.execute(query.order_by(User.id.desc()).limit(limit + 1))
+    rows: Sequence[AnyRow] = found.all()
+    return rows
 
 
-async def get_account(session: AsyncSession, user_id: UUID) -> Row[*tuple[Any, ...]] | None:
+async def get_account(session: AsyncSession, user_id: UUID) -> AnyRow | None:
     """One account."""
     query = ACCOUNTS.where(User.id == user_id)
-    return (await session.execute(query)).one_or_none()
+    row: AnyRow | None = (await session.execute(query)).one_or_none()
+    return row
 
 
 async def change_access(
@@ -104,7 +108,7 @@ async def change_access(
 
 async def list_lines(
     session: AsyncSession, wanted: LineFilter, *, limit: int, before: int | None
-) -> Sequence[Row[*tuple[Any, ...]]]:
+) -> Sequence[AnyRow]:
     """Lines of the audit log, newest first; one more than `limit`."""
     query = select(LINES)
     for name in ("actor", "action", "user_id"):

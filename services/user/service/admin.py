@@ -3,10 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.auth.api_keys import end_keys_of
@@ -18,7 +16,7 @@ from services.user.admin_schemas import AccessChange, AccountAnswer, AuditLineAn
 from services.user.desk import Desk
 from services.user.problems import AccountNotFound, LastAdministrator
 from services.user.repository import staff
-from services.user.repository.staff import LineFilter
+from services.user.repository.staff import AnyRow, LineFilter
 from services.user.service.sessions import end_sessions
 from services.user.trail import note
 
@@ -84,7 +82,7 @@ async def change_access(
         return AccountAnswer.model_validate(after)
 
 
-async def require_account(session: AsyncSession, user_id: UUID) -> Row[*tuple[Any, ...]]:
+async def require_account(session: AsyncSession, user_id: UUID) -> AnyRow:
     """An account that the caller may see. Raises AccountNotFound (404)."""
     account = await staff.get_account(session, user_id)
     if account is None:
@@ -95,8 +93,8 @@ async def require_account(session: AsyncSession, user_id: UUID) -> Row[*tuple[An
 async def settle_change(
     session: AsyncSession,
     admin: Principal,
-    before: Row[*tuple[Any, ...]],
-    after: Row[*tuple[Any, ...]],
+    before: AnyRow,
+    after: AnyRow,
     reason: str,
     now: datetime,
 ) -> None:
