@@ -12,6 +12,7 @@ from dev.parts.triton import TritonPorts, is_ready
 from dev.run_triton import EXIT_SECONDS
 from dev.settings import (
     Setup,
+    account_settings,
     double_settings,
     mail_settings,
     provider_settings,
@@ -148,6 +149,7 @@ def background_programs(setup: Setup) -> Sequence[Program]:
         background(setup, "worker", "services.generation.worker", key, WORKER_STOP_SECONDS),
         background(setup, "relay", "services.generation.relay", {}),
         background(setup, "billing", "services.payment.worker", money),
+        background(setup, "account", "services.user.worker", account_settings(setup)),
     )
 
 

@@ -105,8 +105,10 @@ def shared_settings(setup: Setup) -> dict[str, str]:
         "EASEL_S3_SECRET_ACCESS_KEY": backing.s3_secret_access_key,
         "EASEL_S3_REGION": REGION,
         "EASEL_JWKS_URL": f"http://{LOOPBACK}:{ports['user']}/api/v1/auth/.well-known/jwks.json",
-        "EASEL_USER_SERVICE_URL": f"http://{LOOPBACK}:{ports['user']}",
-        "EASEL_MODEL_SERVICE_URL": f"http://{LOOPBACK}:{ports['model']}",
+        **{
+            f"EASEL_{name.upper()}_SERVICE_URL": f"http://{LOOPBACK}:{ports[name]}"
+            for name in ("user", "payment", "generation", "gallery", "model")
+        },
         "EASEL_TRITON_GRPC_URL": f"{LOOPBACK}:{ports['triton_grpc']}",
         "EASEL_WORKER_POOL": "premium,standard",
         "EASEL_WORKER_CONCURRENCY": str(WORKER_CONCURRENCY),
@@ -141,6 +143,11 @@ def service_settings(setup: Setup, name: str) -> dict[str, str]:
             "EASEL_BILLING_DATABASE_URL": setup.database_url("billing"),
         }
     return {}
+
+
+def account_settings(setup: Setup) -> dict[str, str]:
+    """What the account worker has: keys to sign its questions to the services with."""
+    return {"EASEL_SIGNING_KEYS": str(setup.signing_keys)}
 
 
 def sign_in_settings(setup: Setup) -> dict[str, str]:

@@ -9,7 +9,13 @@ from dev import ports
 from dev.backing import external_backing
 from dev.local_secrets import load_or_make
 from dev.platform import background_programs, front_programs
-from dev.settings import VARIANTS, Setup, double_settings, service_settings
+from dev.settings import (
+    VARIANTS,
+    Setup,
+    double_settings,
+    service_settings,
+    sign_in_double_settings,
+)
 from dev.state import State
 from libs.kernel.settings import Settings
 from libs.testkit.lemon_squeezy.catalogue import VARIANTS as SOLD
@@ -18,6 +24,9 @@ from services.generation.settings import GenerationSettings, RelaySettings, Work
 from services.model.settings import ModelSettings
 from services.payment.offers import Shelf, all_offers
 from services.payment.settings import BillingSettings, PaymentSettings
+from services.user.account_settings import AccountSettings
+from services.user.providers.offered import ProviderName
+from services.user.providers.settings import ProviderSettings, callback_url
 from services.user.settings import UserSettings
 
 SETTINGS: Mapping[str, type[Settings]] = {
@@ -29,7 +38,9 @@ SETTINGS: Mapping[str, type[Settings]] = {
     "worker": WorkerSettings,
     "relay": RelaySettings,
     "billing": BillingSettings,
+    "account": AccountSettings,
 }
+DOUBLES = ("lemon-squeezy", "openid", "discord")
 
 
 @pytest.fixture
@@ -40,7 +51,7 @@ def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
     state = State(tmp_path)
     state.make()
     secrets = load_or_make(state.secrets)
-    (state.secrets / "signing-key.pem").touch()
+    (state.secrets / "signing-keys").mkdir()
     return Setup(state, ports.choose({}, {}), secrets, external_backing({}), "python", "python")
 
 
@@ -50,7 +61,7 @@ def environments(setup: Setup) -> dict[str, Mapping[str, str]]:
 
 
 def test_every_process_of_ours_is_known(setup: Setup) -> None:
-    assert set(environments(setup)) == {*SETTINGS, "gateway", "lemon-squeezy"}
+    assert set(environments(setup)) == {*SETTINGS, *DOUBLES, "gateway", "studio"}
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -79,3 +90,20 @@ def test_the_double_and_the_service_share_their_secrets(setup: Setup) -> None:
     ):
         assert payment[ours] == double[theirs]
     assert double["EASEL_LS_WEBHOOK_URL"].startswith(setup.public_url)
+
+
+@pytest.mark.parametrize(("name", "part"), [("google", "openid"), ("discord", "discord")])
+def test_sign_in_doubles_know_the_user_service(setup: Setup, name: ProviderName, part: str) -> None:
+    double = sign_in_double_settings(setup, name)
+    ours = ProviderSettings(
+        **{
+            variable.removeprefix("EASEL_").lower(): value
+            for variable, value in environments(setup)["user"].items()
+        }
+    )
+    variable = f"EASEL_{name.upper()}_CLIENT"
+    secret = getattr(ours, f"{name}_client_secret").get_secret_value()
+    assert double[f"{variable}_ID"] == getattr(ours, f"{name}_client_id")
+    assert double[f"{variable}_SECRET"] == secret == setup.secrets[f"{name}_client_secret"]
+    assert double[f"EASEL_{name.upper()}_REDIRECT_URI"] == callback_url(ours, name)
+    assert double[f"EASEL_{part.upper()}_PORT"] in (ours.google_issuer + ours.discord_base_url)
