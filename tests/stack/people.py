@@ -11,6 +11,7 @@ from uuid import UUID
 import jwt
 
 from libs.auth.api_keys import hash_api_key, make_api_key
+from libs.auth.passwords import HASHER
 from libs.auth.principals import Role, Scope
 from libs.auth.service_tokens import issue_service_token
 from libs.auth.signing_keys import SigningKeys
@@ -25,17 +26,20 @@ from tests.stack.running import Stack
 ISSUER = "easel"
 NO_TIME = timedelta()
 TEST_NETWORK = int(IPv4Address("198.18.0.0"))  # /15, for tests of devices (RFC 2544)
+PASSWORD = "correct horse battery"
+PASSWORD_HASH = HASHER.hash(PASSWORD)
 ADD_USER = """
-    INSERT INTO identity.users (id, email, display_name, password_hash, role, created_at)
-    VALUES (:id, :email, 'Ada', 'nobody knows', :role, now())
+    INSERT INTO identity.users
+        (id, email, display_name, password_hash, role, created_at, email_verified_at)
+    VALUES (:id, :email, 'Ada', :hash, :role, now(), now())
 """
 ADD_SESSION = """
     INSERT INTO identity.sessions (id, user_id, created_at, refreshed_at)
     VALUES (:id, :user, now(), now())
 """
 ADD_KEY = """
-    INSERT INTO ops.api_keys (id, user_id, name, prefix, key_hash, scopes, created_at)
-    VALUES (:id, :user, 'test', :prefix, :hash, :scopes, now())
+    INSERT INTO ops.api_keys (id, user_id, name, prefix, key_hash, scopes, created_at, expires_at)
+    VALUES (:id, :user, 'test', :prefix, :hash, :scopes, now() - interval '1 day', :expires_at)
 """
 
 
@@ -48,6 +52,10 @@ class Person:
     session_id: UUID
     role: Role
     tier: TierName
+
+    @property
+    def email(self) -> str:
+        return email_of(self.id)
 
     @property
     def token(self) -> str:
@@ -72,14 +80,25 @@ def bearer(credentials: str) -> dict[str, str]:
 
 def new_person(stack: Stack, *, role: Role = "user", tier: TierName = "studio") -> Person:
     """An account as registration leaves it, with a login session, put there at once."""
-    person = Person(stack, new_id(), new_id(), role, tier)
-    stack.sql(ADD_USER, id=person.id, email=f"{person.id}@example.com", role=role)
-    stack.sql(ADD_SESSION, id=person.session_id, user=person.id)
+    user_id = new_id()
+    stack.sql(ADD_USER, id=user_id, email=email_of(user_id), hash=PASSWORD_HASH, role=role)
+    person = Person(stack, user_id, add_session(stack, user_id), role, tier)
     stack.sql(
         "INSERT INTO ops.entitlements (user_id, tier) VALUES (:id, :tier)", id=person.id, tier=tier
     )
     stack.run(open_account(stack, person.id))
     return person
+
+
+def email_of(user_id: UUID) -> str:
+    return f"{user_id}@example.com"
+
+
+def add_session(stack: Stack, user_id: UUID) -> UUID:
+    """A new login session of somebody."""
+    session_id = new_id()
+    stack.sql(ADD_SESSION, id=session_id, user=user_id)
+    return session_id
 
 
 async def open_account(stack: Stack, user_id: UUID) -> None:
@@ -117,16 +136,25 @@ def service_token(person: Person, *, caller: str, receiver: str, age: timedelta 
     )
 
 
-def api_key(person: Person, scopes: Sequence[Scope]) -> str:
+@dataclass(frozen=True)
+class Key:
+    """An API key and what it is shown as."""
+
+    id: UUID
+    secret: str
+
+
+def api_key(person: Person, scopes: Sequence[Scope], *, expires_in: timedelta | None = None) -> Key:
     """A new API key of somebody."""
-    key = make_api_key()
+    key = Key(new_id(), make_api_key())
     person.stack.sql(
         ADD_KEY,
-        id=new_id(),
+        id=key.id,
         user=person.id,
-        prefix=key[:9],
-        hash=hash_api_key(key),
+        prefix=key.secret[:9],
+        hash=hash_api_key(key.secret),
         scopes=list(scopes),
+        expires_at=None if expires_in is None else utc_now() + expires_in,
     )
     return key
 

@@ -21,13 +21,28 @@ from dev.parts.program import LOOPBACK, free_port
 from libs.auth.signing_keys import make_signing_key
 from libs.db.engine import Sessions, build_engine, build_sessions
 from libs.storage.objects import ObjectStore, StorageSettings
-from libs.testkit.lemon_squeezy.fixture import serving as shop
+from libs.testkit.lemon_squeezy.client import DoubleClient
+from libs.testkit.lemon_squeezy.fixture import serving as serving_shop
 from libs.testkit.lemon_squeezy.runtime import Settings
+from libs.testkit.oauth.browser import serving as serving_provider
+from libs.testkit.openid.fixture import GOOGLE
+from libs.testkit.openid.server import Settings as OpenIdSettings
+from libs.testkit.openid.server import create_app
 from libs.testkit.postgres import TEMPLATE, Database, Server, execute, run_apart
 from tests.services.payment.shop import VARIANTS
-from tests.stack.services import SERVICES
+from tests.stack.services import SERVICES, build_apps
 
 START_SECONDS = 20.0
+WEBHOOKS = "/api/v1/payments/webhooks/lemon-squeezy"
+UNLIMITED = 10**6
+THROTTLES = (  # what they do has tests of its own
+    "logins_per_address",
+    "logins_per_account",
+    "logins_per_account_and_address",
+    "letters_per_address",
+    "letters_per_account",
+    "refreshes_per_address",
+)
 T = TypeVar("T")
 
 
@@ -43,6 +58,7 @@ class Stack:
     urls: Mapping[str, str]
     loop: asyncio.AbstractEventLoop
     admin: Sessions
+    provider: DoubleClient
     pools: dict[str, Sessions] = field(default_factory=dict)
     http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=20))
 
@@ -102,6 +118,10 @@ def what_is_known(
         "public_url": "https://easel.example",
         "billing_database_url": database.url("billing"),
         **{f"{name}_service_url": url for name, url in urls.items()},
+        "google_issuer": urls["openid"],
+        "google_client_id": GOOGLE.client_id,
+        "google_client_secret": GOOGLE.client_secret,
+        **dict.fromkeys(THROTTLES, UNLIMITED),
         "s3_bucket_images": storage.bucket,
         "s3_region": storage.region,
         "s3_endpoint_url": storage.endpoint_url,
@@ -112,14 +132,6 @@ def what_is_known(
         "lemon_squeezy_store_id": "1",
         "lemon_squeezy_webhook_secret": "local-webhook-secret",
         "lemon_squeezy_variants": VARIANTS,
-    }
-
-
-def build_apps(known: Mapping[str, Any], database_url: Any) -> dict[str, FastAPI]:
-    """The application of every service; `database_url(role)` is where its login role connects."""
-    return {
-        name: service.make({**known, "port": 0, "database_url": database_url(name)})
-        for name, service in SERVICES.items()
     }
 
 
@@ -167,11 +179,21 @@ def running_stack(
     """Everything runs inside the block."""
     keys = folder / "signing-keys"
     make_signing_key(keys, datetime.now(UTC) - timedelta(minutes=1))
-    ports = {name: free_port() for name in (*SERVICES, "lemon_squeezy")}
+    ports = {name: free_port() for name in (*SERVICES, "lemon_squeezy", "openid")}
     urls = {name: f"http://{LOOPBACK}:{port}" for name, port in ports.items()}
-    with own_database(server) as database, shop(Settings(port=ports["lemon_squeezy"])):
+    sold = Settings(
+        port=ports["lemon_squeezy"],
+        webhook_url=urls["payment"] + WEBHOOKS,
+        rate_limit=UNLIMITED,
+    )
+    openid = create_app(OpenIdSettings(ports["openid"], GOOGLE))
+    with (
+        own_database(server) as database,
+        serving_shop(sold),
+        serving_provider(openid, ports["openid"]),
+    ):
         known = what_is_known(database, redis_url, storage, keys, urls)
-        apps = build_apps(known, database.url)
+        apps = build_apps(known | {"database_url": database.url})
         engine = build_engine(database.admin_url, application="test-admin")
         with serving(apps, urls) as loop:
             stack = Stack(
@@ -183,7 +205,9 @@ def running_stack(
                 urls=urls,
                 loop=loop,
                 admin=build_sessions(engine),
+                provider=DoubleClient(sold),
             )
             yield stack
             stack.http.close()
+            stack.run(stack.provider.http.aclose())
             stack.run(engine.dispose())

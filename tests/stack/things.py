@@ -4,15 +4,26 @@ An operation with a path parameter that is missing here fails the isolation walk
 route is covered.
 """
 
+import base64
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from libs.kernel.ids import new_id
+from services.payment.desk import Desk
+from services.payment.inbox_worker import apply_pending
 from tests.services.gallery.worker import Worker
 from tests.services.generation.queue_of_jobs import give_credits
-from tests.stack.people import Person
+from tests.stack.people import Person, api_key
 
 GENERATION = {"model": "demo", "prompt": "a red apple", "width": 64, "height": 64, "steps": 1}
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+LINKED = """
+    INSERT INTO identity.identities
+        (id, user_id, provider, subject, email, created_at, last_used_at)
+    VALUES (:id, :user, 'google', :subject, 'ada@example.com', now(), now())
+"""
 STUCK = """
     INSERT INTO billing.inbox (id, event_name, subject, body, body_sha256, received_at, user_id,
         state, problem, next_try_at)
@@ -46,6 +57,21 @@ def board(person: Person) -> str:
     return str(ask(person, "gallery", "POST", "/api/v1/boards", name)["id"])
 
 
+def login_session(person: Person) -> str:
+    return str(person.session_id)
+
+
+def key(person: Person) -> str:
+    return str(api_key(person, ["images:read"]).id)
+
+
+def identity(person: Person) -> str:
+    """An account at a provider that opens somebody's account here."""
+    identity_id = new_id()
+    person.stack.sql(LINKED, id=identity_id, user=person.id, subject=str(identity_id))
+    return str(identity_id)
+
+
 def stuck_webhook(person: Person) -> str:
     """A webhook about somebody that waits for an administrator."""
     webhook_id = new_id()
@@ -62,17 +88,73 @@ def the_person(person: Person) -> str:
     return str(person.id)
 
 
+def upload(person: Person) -> str:
+    """A picture that was sent and waits to be completed."""
+    body = {"content_type": "image/png", "bytes": len(PIXEL)}
+    begun = ask(person, "gallery", "POST", "/api/v1/images/uploads", body)
+    target = begun["upload"]
+    sent = person.stack.http.put(target["url"], content=PIXEL, headers=target["headers"])
+    assert sent.is_success, sent.text
+    return str(begun["id"])
+
+
+def subscribe(person: Person) -> None:
+    """A plan, bought at the provider's double, which tells of it."""
+    state, provider = person.stack.apps["payment"].state, person.stack.provider
+    order = {"plan": "pro", "interval": "month"}
+    page = ask(person, "payment", "POST", "/api/v1/payments/checkout", order)
+
+    async def pay() -> None:
+        await provider.pay(page["checkout_url"])
+        await provider.idle()
+        await apply_pending(Desk(state.billing_sessions, state.shelf, state.clock))
+
+    person.stack.run(pay())
+
+
+def subscribe_and_cancel(person: Person) -> None:
+    subscribe(person)
+    ask(person, "payment", "POST", "/api/v1/subscriptions/current/cancel")
+
+
+def ask_for_an_archive(person: Person) -> None:
+    ask(person, "user", "POST", "/api/v1/users/me/export")
+
+
 Make = Callable[[Person], str]
-THINGS: Mapping[str, Make] = {
+# What belongs to somebody, and what is there for everybody.
+OWNED: Mapping[str, Make] = {
     "user_id": the_person,
     "generation_id": generation,
     "image_id": image,
     "board_id": board,
-    "name": official_model,
     "webhook_id": stuck_webhook,
+    "session_id": login_session,
+    "identity_id": identity,
+    "key_id": key,
+}
+PUBLIC: Mapping[str, Make] = {
+    "name": official_model,
+    "provider": lambda _: "google",
 }
 
 
-def make_thing(parameter: str, person: Person) -> str:
-    """The value of a path parameter that names something of a person's."""
-    return THINGS[parameter](person)
+# Operations that want a thing in another state, by the operation and its parameter.
+OTHERS: Mapping[tuple[str, str], Make] = {
+    ("complete_upload", "image_id"): upload,
+}
+# What has to be so before somebody may ask, apart from things that the path names.
+BEFORE: Mapping[str, Callable[[Person], None]] = {
+    "get_subscription_links": subscribe,
+    "preview_change": subscribe,
+    "change_plan": subscribe,
+    "cancel_subscription": subscribe,
+    "get_archive": ask_for_an_archive,
+    "resume_subscription": subscribe_and_cancel,
+}
+
+
+def make_thing(operation: str, parameter: str, person: Person) -> str:
+    """The value of an operation's path parameter: something of a person's. Raises KeyError."""
+    make = OTHERS.get((operation, parameter)) or {**PUBLIC, **OWNED}[parameter]
+    return make(person)
