@@ -28,16 +28,29 @@ PERMISSIONS = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
 CACHE = "no-cache"
 
 
+READ = ["GET", "HEAD"]
+
+
 def site_routes(site: Mapping[str, SiteFile]) -> APIRouter:
-    """GET and HEAD of every file of the site; anything else there is not."""
+    """Every file of the site at its address."""
     router = APIRouter(include_in_schema=False)
 
-    @router.api_route("/{address:path}", methods=["GET", "HEAD"])
-    async def get_file(address: str, request: Request) -> Response:
-        found = site.get(f"/{address}")
-        if found is None or found is site[NOT_FOUND]:
-            return answer_missing(request, site[NOT_FOUND])
-        return answer_file(request, found)
+    async def get_file(request: Request) -> Response:
+        return answer_file(request, site[request.url.path])
+
+    for address in site:
+        if address != NOT_FOUND:
+            router.add_api_route(address, get_file, methods=READ)
+    return router
+
+
+def missing_routes(site: Mapping[str, SiteFile]) -> APIRouter:
+    """Every other address: to be included last."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.api_route("/{address:path}", methods=READ)
+    async def get_nothing(request: Request) -> Response:
+        return answer_missing(request, site[NOT_FOUND])
 
     return router
 

@@ -3,14 +3,19 @@
 import { ask } from "./api.js";
 import { make } from "./page.js";
 
-/** Fill the box with a link for each provider; it stays hidden without any. */
-export async function offerProviders(box, returnTo, verb = "Sign in with", divider = true) {
+/** Fill the box with a link for each provider but those in `known`; without any it is hidden. */
+export async function offerProviders(
+  box, returnTo, { verb = "Sign in with", divider = true, known = [] } = {},
+) {
   let offered = [];
   try {
-    offered = (await ask("GET", "/api/v1/auth/oauth")).items;
+    const { items } = await ask("GET", "/api/v1/auth/oauth");
+    offered = items.filter(({ provider }) => !known.includes(provider));
   } catch {
-    return; // the form works without them
+    offered = []; // the form works without them
   }
+  box.replaceChildren();
+  box.hidden = true;
   if (offered.length === 0) {
     return;
   }

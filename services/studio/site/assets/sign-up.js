@@ -10,4 +10,4 @@ onSubmit(byId("form"), byId("say"), async ({ display_name, email, password }) =>
   byId("done").focus();
 });
 
-offerProviders(byId("providers"), "/account", "Sign up with");
+offerProviders(byId("providers"), "/account", { verb: "Sign up with" });

@@ -19,7 +19,7 @@ export function showDeletion(me) {
     } catch (problem) {
       const box = byId("delete-providers");
       if (problem.slug === "recent-login-required" && box.hidden) {
-        await offerProviders(box, "/account#delete", "Sign in again with", false);
+        await offerProviders(box, "/account#delete", { verb: "Sign in again with", divider: false });
       }
       throw problem;
     }

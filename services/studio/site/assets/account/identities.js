@@ -13,17 +13,16 @@ function row(identity) {
     "Unlink");
   onClick(button, byId("identities-say"), async () => {
     await call("DELETE", `/api/v1/users/me/identities/${identity.id}`);
-    await showRows();
+    await showIdentities();
   });
   return make("li", { "data-provider": identity.provider }, text, button);
 }
 
-async function showRows() {
+/** The linked logins, and a way to link the others. */
+export async function showIdentities() {
   const { items } = await call("GET", "/api/v1/users/me/identities");
   const none = make("li", { class: "quiet" }, "None yet.");
   byId("identities").replaceChildren(...(items.length ? items.map(row) : [none]));
-}
-
-export async function showIdentities() {
-  await Promise.all([showRows(), offerProviders(byId("providers"), "/account", "Sign in with", false)]);
+  const known = items.map(({ provider }) => provider);
+  await offerProviders(byId("providers"), "/account", { divider: false, known });
 }
