@@ -1,8 +1,10 @@
 """The composition that all tenant-facing services share: pool, token verifier, HTTP client."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import httpx
 from fastapi import APIRouter, FastAPI
@@ -17,8 +19,10 @@ from libs.telemetry.logs import configure_logs
 from libs.telemetry.tracing import configure_tracing
 from libs.web.application import build_application
 from libs.web.health import Check
-from libs.web.settings import WebSettings
 from libs.web.rate_limits import build_rate_limiter
+from libs.web.settings import WebSettings
+
+Work = Callable[[FastAPI], Coroutine[Any, Any, None]]
 
 
 class TenantServiceSettings(WebSettings):
@@ -38,11 +42,12 @@ def build_tenant_application(
     routers: Sequence[APIRouter],
     checks: Mapping[str, Check] | None = None,
     on_stop: Sequence[Callable[[], Awaitable[None]]] = (),
+    background: Sequence[Work] = (),
 ) -> FastAPI:
     """A service with `app.state.{service,settings,sessions,http}` and what verifies its callers.
 
-    `on_stop` closes what the root adds. Nothing connects before the first request. Raises
-    RuntimeError for a route that does not declare who may enter.
+    `background` runs beside the requests; `on_stop` closes what the root adds. Nothing connects
+    before the first request. Raises RuntimeError for a route that does not declare who may enter.
     """
     configure_logs(service, settings.log_level)
     configure_tracing(service)
@@ -56,7 +61,7 @@ def build_tenant_application(
         description=description,
         routers=routers,
         checks={"database": partial(check_database, sessions), **(checks or {})},
-        lifespan=partial(closing, (http.aclose, *on_stop, engine.dispose)),
+        lifespan=partial(living, background, (http.aclose, *on_stop, engine.dispose)),
         security_schemes=SECURITY_SCHEMES,
         public_url=settings.public_url,
         cors_origins=settings.cors_origins,
@@ -67,11 +72,15 @@ def build_tenant_application(
 
 
 @asynccontextmanager
-async def closing(
-    closers: Sequence[Callable[[], Awaitable[None]]], app: FastAPI
+async def living(
+    background: Sequence[Work], closers: Sequence[Callable[[], Awaitable[None]]], app: FastAPI
 ) -> AsyncIterator[None]:
     """The life of an application: what it opened is closed after its last answer."""
+    tasks = [asyncio.create_task(work(app)) for work in background]
     yield
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     for close in (app.state.rate_limiter.close, *closers):
         await close()
 

@@ -4,7 +4,9 @@ boto3 is synchronous; every call runs in a thread, so the event loop never waits
 """
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +87,26 @@ class ObjectStore:
         except (BotoCoreError, ClientError) as error:
             raise StorageUnavailable(f"get {key}") from error
 
+    async def read_at_most(self, key: str, max_bytes: int) -> bytes | None:
+        """The first bytes of an object; None if there is none. Raises StorageUnavailable."""
+        return await asyncio.to_thread(self._read_at_most, key, max_bytes)
+
+    def _read_at_most(self, key: str, max_bytes: int) -> bytes | None:
+        try:
+            with closing(self._client.get_object(Bucket=self.bucket, Key=key)["Body"]) as body:
+                return body.read(max_bytes)
+        except ClientError as error:
+            if error_code(error) == "NoSuchKey":
+                return None
+            raise StorageUnavailable(f"read {key}") from error
+        except BotoCoreError as error:
+            raise StorageUnavailable(f"read {key}") from error
+
+    async def delete(self, *keys: str) -> None:
+        """Delete objects, whether they are there or not. Raises StorageUnavailable."""
+        for key in keys:
+            await self._call("delete_object", key)
+
     async def delete_below(self, prefix: str, *, pages: int) -> bool:
         """Delete objects whose keys begin so, at most `pages` times a thousand.
 
@@ -155,6 +177,32 @@ class ObjectStore:
         return self._public.generate_presigned_url(
             "get_object", Params=params, ExpiresIn=lifetime_seconds
         )
+
+    def presign_put(
+        self,
+        key: str,
+        *,
+        content_type: str,
+        size_bytes: int,
+        sha256: bytes | None,
+        lifetime_seconds: int,
+    ) -> tuple[str, dict[str, str]]:
+        """A URL that stores one object until it expires, and the headers to send beside the length.
+
+        Type and length are signed, so the store refuses any other; a store that knows checksums
+        (S3 does, the local endpoint does not) also refuses other bytes than those of `sha256`.
+        """
+        params: dict[str, Any] = {"ContentType": content_type, "ContentLength": size_bytes}
+        headers = {"Content-Type": content_type}
+        if sha256 is not None:
+            params["ChecksumSHA256"] = b64encode(sha256).decode()
+            headers["x-amz-checksum-sha256"] = params["ChecksumSHA256"]
+        url = self._public.generate_presigned_url(
+            "put_object",
+            Params={"Bucket": self.bucket, "Key": key, **params},
+            ExpiresIn=lifetime_seconds,
+        )
+        return url, headers
 
     async def check(self) -> None:
         """Readiness: raises StorageUnavailable if the bucket cannot be reached."""

@@ -6,19 +6,15 @@ from libs.auth.tenant_application import build_tenant_application
 from libs.kernel.settings import load
 from libs.storage.objects import ObjectStore, StorageSettings
 from libs.web.server import serve
-from services.gallery.routes import boards, images, personal_data
+from services.gallery.decoding import Decoder
+from services.gallery.routes import boards, images, personal_data, uploads
+from services.gallery.service.uploads import clear_forever
 from services.gallery.settings import GallerySettings
 
 
 def build_app(settings: GallerySettings) -> FastAPI:
     """The application. The object store is no part of readiness: URLs are signed without it."""
-    app = build_tenant_application(
-        "gallery",
-        settings,
-        description="Finished images: find, star, recall, and sort them onto boards.",
-        routers=[images.router, boards.router, personal_data.router],
-    )
-    app.state.store = ObjectStore(
+    store = ObjectStore(
         StorageSettings(
             region=settings.s3_region,
             bucket=settings.s3_bucket_images,
@@ -28,6 +24,14 @@ def build_app(settings: GallerySettings) -> FastAPI:
             secret_access_key=settings.s3_secret_access_key,
         )
     )
+    app = build_tenant_application(
+        "gallery",
+        settings,
+        description="Images: find, star, recall, upload, and sort them onto boards.",
+        routers=[uploads.router, images.router, boards.router, personal_data.router],
+        background=[lambda app: clear_forever(app.state.sessions, store)],
+    )
+    app.state.store, app.state.decoder = store, Decoder()
     return app
 
 

@@ -14,22 +14,26 @@ SCHEMA = {"schema": "gallery"}
 
 
 class Image(Base):
-    """A finished picture: where its bytes lie and what makes it again."""
+    """A finished picture: where its bytes lie and what makes it again.
+
+    One that was uploaded (`source`) has no job, seed or model.
+    """
 
     __tablename__ = "images"
     __table_args__ = SCHEMA
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     user_id: Mapped[UUID]
-    job_id: Mapped[UUID]
+    source: Mapped[str] = mapped_column(server_default="generation")
+    job_id: Mapped[UUID | None]
     object_key: Mapped[str]
     thumbnail_key: Mapped[str]
     format: Mapped[str]
     width: Mapped[int]
     height: Mapped[int]
     size_bytes: Mapped[int] = mapped_column(BigInteger)
-    seed: Mapped[int] = mapped_column(BigInteger)
-    model: Mapped[str]
+    seed: Mapped[int | None] = mapped_column(BigInteger)
+    model: Mapped[str | None]
     prompt: Mapped[str]
     negative_prompt: Mapped[str]
     parameters: Mapped[dict[str, Any]] = mapped_column(JSONB)
@@ -39,6 +43,26 @@ class Image(Base):
     search: Mapped[str] = mapped_column(
         TSVECTOR, Computed("to_tsvector('pg_catalog.simple', prompt)"), deferred=True
     )
+
+
+class Upload(Base):
+    """An upload under way: what was declared of the file. It becomes the image of the same id."""
+
+    __tablename__ = "uploads"
+    __table_args__ = SCHEMA
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID]
+    content_type: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[bytes | None]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+    @property
+    def object_key(self) -> str:
+        """Where the file arrives: below its owner's prefix, like everything of theirs."""
+        return f"{self.user_id}/uploads/{self.id}"
 
 
 class Board(Base):

@@ -1,12 +1,14 @@
 """Requests and answers of the gallery API."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from libs.web.text_fields import Name
+
+MAX_UPLOAD_BYTES = 20 * 2**20
 
 
 def to_utc(moment: datetime) -> datetime:
@@ -17,14 +19,19 @@ def to_utc(moment: datetime) -> datetime:
         raise ValueError("must lie between the years 1 and 9999 in UTC") from None
 
 
+Source = Literal["generation", "upload"]
 Moment = Annotated[AwareDatetime, AfterValidator(to_utc)]
 
 
 class ImageAnswer(BaseModel):
-    """An image with URLs that read it until `urls_expire_at`."""
+    """An image with URLs that read it until `urls_expire_at`.
+
+    One that was uploaded has no generation, seed, model, prompt or parameters.
+    """
 
     id: UUID
-    generation_id: UUID
+    source: Source
+    generation_id: UUID | None
     url: str
     thumbnail_url: str
     urls_expire_at: datetime
@@ -32,8 +39,8 @@ class ImageAnswer(BaseModel):
     width: int
     height: int
     size_bytes: int
-    seed: int
-    model: str
+    seed: int | None
+    model: str | None
     prompt: str
     negative_prompt: str
     parameters: dict[str, Any]
@@ -64,3 +71,43 @@ class BoardAnswer(BaseModel):
     name: str
     images: int
     created_at: datetime
+
+
+class UploadRequest(BaseModel):
+    """A file that is to be uploaded. With `sha256` (hexadecimal) only that very file is taken."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"content_type": "image/png", "bytes": 48_213}]},
+    )
+
+    content_type: Literal["image/png", "image/jpeg", "image/webp"]
+    bytes: int = Field(ge=1, le=MAX_UPLOAD_BYTES)
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+
+
+class UploadTarget(BaseModel):
+    """The one request that sends the file: exactly these headers, and the file as its body."""
+
+    method: Literal["PUT"]
+    url: str
+    headers: dict[str, str]
+
+
+class UploadAnswer(BaseModel):
+    """Where to send the file; `complete` it until `expires_at`. The URL lives 15 minutes.
+
+    `id` is the id that the image will have.
+    """
+
+    id: UUID
+    upload: UploadTarget
+    expires_at: datetime
+
+
+class StorageAnswer(BaseModel):
+    """Bytes of one's images, bytes that unfinished uploads hold, and the plan's limit."""
+
+    used_bytes: int
+    reserved_bytes: int
+    limit_bytes: int

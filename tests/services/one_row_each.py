@@ -79,6 +79,9 @@ ONE_ROW_EACH = {
             created_at)
         VALUES (:image, :user, :id, 'k', 't', 'png', 64, 64, 1, 7, 'demo', 'secret', '',
             '{}', '{}', now())""",
+    "gallery.uploads": """
+        INSERT INTO gallery.uploads (id, user_id, content_type, size_bytes, created_at, expires_at)
+        VALUES (:id, :user, 'image/png', 1, now(), now() + interval '1 hour')""",
     "gallery.boards": """
         INSERT INTO gallery.boards (id, user_id, name, created_at)
         VALUES (:board, :user, 'Fruit', now())""",

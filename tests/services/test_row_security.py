@@ -45,6 +45,12 @@ PASSES = {
     ("credits.reversals", "easel_billing", "SELECT", "true"),
     ("credits.spend_caps", "easel_billing", "SELECT", "true"),
     ("credits.transfers", "easel_billing", "SELECT", "true"),
+    (
+        "gallery.uploads",
+        "easel_gallery",
+        "SELECT",
+        "((ops.current_tenant() IS NULL) AND (expires_at < (now() - '00:10:00'::interval)))",
+    ),
     ("generation.jobs", "easel_owner", "SELECT", "true"),
     ("generation.jobs", "easel_relay", "SELECT", "true"),
     ("generation.jobs", "easel_relay", "UPDATE", "true"),

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.privacy.collections import Collection
 from libs.privacy.contract import StoredFile
-from services.gallery.models import Board, Image
+from services.gallery.models import Board, Image, Upload
 
 BOARD_WITH_IMAGES = """
     to_jsonb(t) || jsonb_build_object('images', (
@@ -39,3 +39,8 @@ async def delete_images(session: AsyncSession, user_id: UUID, limit: int) -> boo
 async def delete_boards(session: AsyncSession, user_id: UUID) -> None:
     """Delete the user's boards."""
     await session.execute(delete(Board).where(Board.user_id == user_id))
+
+
+async def delete_uploads(session: AsyncSession, user_id: UUID) -> None:
+    """Delete the user's uploads under way."""
+    await session.execute(delete(Upload).where(Upload.user_id == user_id))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.db.pages import newest_first
@@ -25,11 +25,17 @@ class ImageFilter:
     starred: bool | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
+    source: str | None = None
 
 
 async def find_image(session: AsyncSession, image_id: UUID) -> Image | None:
     """One of the tenant's images."""
     return await session.get(Image, image_id)
+
+
+async def delete_image(session: AsyncSession, image_id: UUID) -> None:
+    """Delete one of the tenant's images, off all boards too."""
+    await session.execute(delete(Image).where(Image.id == image_id))
 
 
 async def list_images(
@@ -50,6 +56,8 @@ def narrow(query: Select[Image], wanted: ImageFilter) -> Select[Image]:
         query = query.where(Image.search.bool_op("@@")(words))
     if wanted.model is not None:
         query = query.where(Image.model == wanted.model)
+    if wanted.source is not None:
+        query = query.where(Image.source == wanted.source)
     if wanted.starred is not None:
         query = query.where(Image.starred == wanted.starred)
     if wanted.created_from is not None:

@@ -6,16 +6,16 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request
 
 from libs.auth.access import users
-from libs.auth.dependencies import TenantSession
+from libs.auth.dependencies import CurrentPrincipal, TenantSession
 from libs.kernel.clock import utc_now
 from libs.kernel.problems import Unauthorized, ValidationFailed
 from libs.storage.objects import ObjectStore
 from libs.web.openapi import problem_answers
 from libs.web.pagination import Page, PageQuery
 from libs.web.text_fields import PlainText
-from services.gallery.problems import ImageNotFound
+from services.gallery.problems import ImageNotFound, ImageNotGenerated
 from services.gallery.repository.images import ImageFilter
-from services.gallery.schemas import ImageAnswer, ImageChange, Moment
+from services.gallery.schemas import ImageAnswer, ImageChange, Moment, Source
 from services.gallery.service import images
 
 router = APIRouter(prefix="/api/v1/images", tags=["images"])
@@ -42,9 +42,10 @@ def image_filter(
         Moment | None, Query(alias="from", description="Made then or later")
     ] = None,
     created_to: Annotated[Moment | None, Query(alias="to", description="Made before")] = None,
+    source: Annotated[Source | None, Query(description="Only generated or uploaded ones")] = None,
 ) -> ImageFilter:
     """FastAPI dependency for the filters of the list."""
-    return ImageFilter(board_id, q, model, starred, created_from, created_to)
+    return ImageFilter(board_id, q, model, starred, created_from, created_to, source)
 
 
 @router.get(
@@ -76,8 +77,23 @@ async def change_image(
     return await images.change_image(session, image_id, body, store=store, clock=utc_now)
 
 
+@router.delete(
+    "/{image_id}",
+    dependencies=[users("images:write")],
+    status_code=204,
+    responses=problem_answers(*ONE),
+)
+async def delete_image(
+    image_id: UUID, request: Request, principal: CurrentPrincipal, store: Store
+) -> None:
+    """Delete an image for good: its files, and its place on every board."""
+    await images.delete_image(request.app.state.sessions, principal.user_id, image_id, store=store)
+
+
 @router.get(
-    "/{image_id}/recall", dependencies=[users("images:read")], responses=problem_answers(*ONE)
+    "/{image_id}/recall",
+    dependencies=[users("images:read")],
+    responses=problem_answers(*ONE, ImageNotGenerated),
 )
 async def recall_request(image_id: UUID, session: TenantSession) -> dict[str, Any]:
     """The generation request that makes this image again, pixel by pixel."""

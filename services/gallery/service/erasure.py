@@ -27,6 +27,7 @@ async def erase_user(sessions: Sessions, store: ObjectStore, user_id: UUID) -> s
         pass
     async with transaction(sessions, user_id) as session:
         await erasure.delete_boards(session, user_id)
+        await erasure.delete_uploads(session, user_id)
     return None
 
 

@@ -1,19 +1,21 @@
 """The verbs of images: list, read, star, recall."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from libs.db.engine import Sessions
+from libs.db.transaction import transaction
 from libs.kernel.clock import Clock
 from libs.storage.objects import ObjectStore
 from libs.web.pagination import Page, PageRequest, make_page
 from services.gallery.models import Image
-from services.gallery.problems import ImageNotFound
+from services.gallery.problems import ImageNotFound, ImageNotGenerated, store_must_answer
 from services.gallery.repository import images
 from services.gallery.repository.images import ImageFilter
-from services.gallery.schemas import ImageAnswer, ImageChange
+from services.gallery.schemas import ImageAnswer, ImageChange, Source
 
 URL_LIFETIME = timedelta(minutes=15)
 
@@ -31,6 +33,7 @@ def show_image(image: Image, store: ObjectStore, clock: Clock) -> ImageAnswer:
     seconds = int(URL_LIFETIME.total_seconds())
     return ImageAnswer(
         id=image.id,
+        source=cast(Source, image.source),
         generation_id=image.job_id,
         url=store.presign_get(image.object_key, lifetime_seconds=seconds),
         thumbnail_url=store.presign_get(image.thumbnail_key, lifetime_seconds=seconds),
@@ -86,5 +89,26 @@ async def change_image(
 
 
 async def recall_request(session: AsyncSession, image_id: UUID) -> dict[str, Any]:
-    """The generation request that makes the image again. Raises ImageNotFound."""
-    return (await require_image(session, image_id)).parameters
+    """The generation request that makes the image again.
+
+    Raises ImageNotFound, ImageNotGenerated.
+    """
+    image = await require_image(session, image_id)
+    if image.source != "generation":
+        raise ImageNotGenerated()
+    return image.parameters
+
+
+async def delete_image(
+    sessions: Sessions, user_id: UUID, image_id: UUID, *, store: ObjectStore
+) -> None:
+    """Delete an image: its objects, then its row, so that a failure between is repeated.
+
+    Raises ImageNotFound, ServiceUnavailable while the store is away.
+    """
+    async with transaction(sessions, user_id) as session:
+        image = await require_image(session, image_id)
+    with store_must_answer():
+        await store.delete(image.object_key, image.thumbnail_key)
+    async with transaction(sessions, user_id) as session:
+        await images.delete_image(session, image_id)

@@ -1,0 +1,60 @@
+"""Runs the reader of pictures (`picture_files`) in a process of its own, with limits.
+
+A file can make a decoder crash, loop or take all memory; here that costs one process, which has
+no secrets in its environment and cannot hold up the service.
+"""
+
+import asyncio
+import json
+import os
+import sys
+
+from libs.telemetry.logs import get_logger
+from services.gallery.picture_files import REFUSED, Facts, Picture
+from services.gallery.problems import ImageNotValid
+
+log = get_logger(__name__)
+SECONDS = 30.0
+AT_ONCE = 2  # each takes a core and up to a gibibyte
+MODULE = "services.gallery.picture_files"
+
+
+class Decoder:
+    """Reads pictures, a few at a time; who comes later waits."""
+
+    def __init__(self, *, seconds: float = SECONDS) -> None:
+        self.seconds = seconds
+        self._places = asyncio.Semaphore(AT_ONCE)
+
+    async def read(self, data: bytes) -> Picture:
+        """The picture in a file. Raises ImageNotValid with the reason."""
+        async with self._places:
+            status, output = await self._run(data)
+        if status == REFUSED:
+            raise ImageNotValid(f"The file {output.decode(errors='replace')}")
+        if status != 0:
+            log.warning("picture_reader_ended", status=status, size_bytes=len(data))
+            raise ImageNotValid("The file takes too much time or memory to decode")
+        head, _, rest = output.partition(b"\n")
+        facts = Facts(**json.loads(head))
+        return Picture(facts, rest[: facts.size_bytes], rest[facts.size_bytes :])
+
+    async def _run(self, data: bytes) -> tuple[int | None, bytes]:
+        """Exit status, None if it took too long, and standard output."""
+        paths = os.pathsep.join(path for path in sys.path if path)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", MODULE),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={"PATH": os.defpath, "PYTHONPATH": paths},
+        )
+        try:
+            output, _ = await asyncio.wait_for(process.communicate(data), self.seconds)
+            return process.returncode, output
+        except TimeoutError:
+            return None, b""
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
