@@ -26,19 +26,20 @@ async def running_api(
     database: Database,
     sessions: SessionsOf,
     folder: Path,
+    *,
     redis_url: str,
     clock: Clock = utc_now,
     **changes: Any,
 ) -> AsyncIterator[UserApi]:
     """The user service; it verifies tokens by the keys that it publishes itself."""
-    make_signing_key(folder, utc_now())
     settings = UserSettings(
         port=0,
         database_url=database.url("user"),
         jwks_url=JWKS_URL,
         public_url=PUBLIC_URL,
         signing_keys=folder,
-        **{"redis_url": redis_url, **changes},
+        redis_url=redis_url,
+        **changes,
     )
     app = build_app(settings, clock=clock)
     async with app.router.lifespan_context(app), UserApi(app, sessions("admin")) as client:
@@ -51,7 +52,8 @@ def open_api(
     database: Database, sessions: SessionsOf, tmp_path: Path, redis: Redis, redis_url: str
 ) -> OpenApi:
     """`open_api(clock=..., logins_per_address=2)`: a service with settings of its own."""
-    return partial(running_api, database, sessions, tmp_path, redis_url)
+    make_signing_key(tmp_path, utc_now())
+    return partial(running_api, database, sessions, tmp_path, redis_url=redis_url)
 
 
 @pytest.fixture
