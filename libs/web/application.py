@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
+from fastapi.telemetry import TelemetryConfig
 from starlette.types import ASGIApp
 
 from libs.web.cross_origin import allow_origins
@@ -21,6 +22,8 @@ from libs.web.request_metrics import RequestMetrics
 from libs.web.request_spans import RequestSpans
 from libs.web.security_headers import SecurityHeaders, security_fields
 
+# The framework's own spans cost more than a whole request does without; ours are RequestSpans.
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -68,13 +71,13 @@ def build_application(
         lifespan=lifespan,
         generate_unique_id_function=operation_id,
         separate_input_output_schemas=False,
+        telemetry=NO_TELEMETRY,
     )
     app.openapi = partial(describe, app, security_schemes or {})  # type: ignore[method-assign]
     app.add_api_route("/openapi.json", app.openapi, include_in_schema=False)
     install_problem_answers(app)
-    app.include_router(health_routes(checks))
-    app.include_router(documentation_routes(app.title, document_url))
-    for router in routers:
+    # in the order in which they are asked for most: each is matched in turn
+    for router in (*routers, health_routes(checks), documentation_routes(app.title, document_url)):
         app.include_router(router)
     app.add_middleware(RequestLimits)
     app.add_middleware(RateLimitHeaders)

@@ -4,6 +4,7 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 from math import ceil
+from typing import Any
 
 from libs.credits.pricing import PriceBook, Work, format_credits, load_price_book, quote, step_price
 from services.generation.schemas import PriceBreakdown, PricePart
@@ -13,6 +14,11 @@ from services.generation.schemas import PriceBreakdown, PricePart
 def price_now(work: Work) -> PriceBreakdown:
     """The breakdown by the present price book, remembered: it is the same for everybody."""
     return explain_price(work, load_price_book())
+
+
+def dump_price(breakdown: PriceBreakdown) -> dict[str, Any]:
+    """A breakdown as JSON."""
+    return breakdown.model_dump(mode="json")
 
 
 def explain_price(work: Work, book: PriceBook) -> PriceBreakdown:

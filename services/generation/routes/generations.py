@@ -63,10 +63,7 @@ async def quote_generation(
     responses=problem_answers(*ASKING, *SPENDING),
 )
 async def create_generation(
-    body: GenerationRequest,
-    principal: CurrentPrincipal,
-    request: Request,
-    idempotency_key: IdempotencyKey = None,
+    body: GenerationRequest, request: Request, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Accept a job and hold its price. `Location` is where it can be watched."""
     state = request.app.state
@@ -74,7 +71,7 @@ async def create_generation(
     return await acceptance.create_generation(
         state.statements,
         state.waits,
-        principal,
+        request.state.principal,
         body,
         model,
         repeat_key=idempotency_key,

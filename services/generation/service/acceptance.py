@@ -16,7 +16,6 @@ from fastapi import Response
 from libs.auth.principals import Principal
 from libs.credits.caps import SpendCapReached
 from libs.credits.ledger import insufficient_credits
-from libs.credits.pricing import format_credits
 from libs.db.single_statements import SingleStatements
 from libs.jobs.celery_app import queue_of_pool
 from libs.kernel.clock import Clock
@@ -30,9 +29,10 @@ from libs.web.idempotency import (
     IdempotentRequestRunning,
     hash_request,
 )
-from services.generation.schemas import GenerationAnswer, GenerationRequest
+from services.generation.price_breakdown import dump_price
+from services.generation.schemas import GenerationRequest
 from services.generation.service.admission import Offer, make_offer, require_within_maximum
-from services.generation.service.waits import Waits, WaitsByPool
+from services.generation.service.waits import Estimates, Waits
 from services.generation.wake_ups import WAKE_UP
 from services.model.client.contracts import ModelInfo
 
@@ -100,7 +100,7 @@ async def create_generation(
     return Response(row["body"], 202, headers, "application/json")
 
 
-def describe_job(wish: Wish, estimates: WaitsByPool, job_id: UUID, now: datetime) -> dict[str, Any]:
+def describe_job(wish: Wish, estimates: Estimates, job_id: UUID, now: datetime) -> dict[str, Any]:
     """What `generation.accept_job` is told."""
     principal, offer = wish.principal, wish.offer
     expires_at = now + timedelta(seconds=wish.expires_in) if wish.expires_in else None
@@ -124,10 +124,7 @@ def describe_job(wish: Wish, estimates: WaitsByPool, job_id: UUID, now: datetime
         "traceparent": current_traceparent(),
         "task": WAKE_UP,
         "event": {"topic": "job.queued", "user_id": user_id, "job_id": str(job_id), "at": moment},
-        "waits": {
-            pool: {"position": wait.jobs_ahead + 1, "eta": wait.model_dump()}
-            for pool, wait in estimates.items()
-        },
+        "waits": estimates.events,
         "answer": describe_answer(wish, job_id, now, expires_at, request),
     }
 
@@ -135,26 +132,29 @@ def describe_job(wish: Wish, estimates: WaitsByPool, job_id: UUID, now: datetime
 def describe_answer(
     wish: Wish, job_id: UUID, now: datetime, expires_at: datetime | None, request: dict[str, Any]
 ) -> dict[str, Any]:
-    """What the caller will be answered; the database adds the tier."""
-    answer = GenerationAnswer.model_construct(
-        id=job_id,
-        status="queued",
-        model=wish.model.slug,
-        tier=DEFAULT_TIER,
-        request=request,
-        quoted_millicredits=wish.offer.price,
-        quoted_credits=format_credits(wish.offer.price),
-        price=wish.offer.breakdown,
-        captured_millicredits=None,
-        images_done=0,
-        image_ids=[],
-        error=None,
-        created_at=now,
-        started_at=None,
-        finished_at=None,
-        expires_at=expires_at,
-    )
-    return answer.model_dump(mode="json")
+    """A `GenerationAnswer` as JSON, without the tier, which the database adds."""
+    return {
+        "id": str(job_id),
+        "status": "queued",
+        "model": wish.model.slug,
+        "request": request,
+        "quoted_millicredits": wish.offer.price,
+        "quoted_credits": wish.offer.breakdown.total_credits,
+        "price": dump_price(wish.offer.breakdown),
+        "captured_millicredits": None,
+        "images_done": 0,
+        "image_ids": [],
+        "error": None,
+        "created_at": rfc3339(now),
+        "started_at": None,
+        "finished_at": None,
+        "expires_at": rfc3339(expires_at) if expires_at else None,
+    }
+
+
+def rfc3339(moment: datetime) -> str:
+    """A UTC time as every other answer writes it."""
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def location_of(job_id: UUID) -> str:
@@ -162,7 +162,7 @@ def location_of(job_id: UUID) -> str:
     return f"/api/v1/generations/{job_id}"
 
 
-def refuse(outcome: str, facts: dict[str, Any], wish: Wish, estimates: WaitsByPool) -> None:
+def refuse(outcome: str, facts: dict[str, Any], wish: Wish, estimates: Estimates) -> None:
     """Raise the problem of an outcome other than acceptance."""
     if outcome == "running":
         raise IdempotentRequestRunning(headers={"Retry-After": "1"})
@@ -175,7 +175,7 @@ def refuse(outcome: str, facts: dict[str, Any], wish: Wish, estimates: WaitsByPo
         raise SpendCapReached(facts["cap"], price)
     tier = load_catalogue().tier(facts["tier"])
     require_base(tier, wish.model.base)
-    wait = int(estimates[tier.gpu_pool].p50_seconds)
+    wait = int(estimates.by_pool[tier.gpu_pool].p50_seconds)
     require_waiting_room(tier, facts["waiting"], expected_wait_seconds=wait)
     require_hourly_room(tier, facts["created"], oldest_age_seconds=facts["oldest_age"] or 0)
     raise AssertionError(f"the database refused for {outcome}, the rules do not")
