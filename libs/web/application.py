@@ -55,17 +55,13 @@ def build_application(
     public_url: str = "",
     cors_origins: Sequence[str] = (),
 ) -> FastAPI:
-    """A service's FastAPI application with health, metrics, problems, limits and request ids.
-
-    `public_url` and `cors_origins` are those of `libs.web.settings.WebSettings`.
-    """
+    """A service's FastAPI application; the last two are of `libs.web.settings.WebSettings`."""
     document_url = f"/openapi/{service}.json"
     app = Application(
         title=f"Easel {service}",
         description=description,
         version="1",
-        # The documentation page asks for this address: it is the same behind the gateway.
-        openapi_url=document_url,
+        openapi_url=document_url,  # the documentation page asks for it, behind the gateway too
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
@@ -76,8 +72,8 @@ def build_application(
     app.openapi = partial(describe, app, security_schemes or {})  # type: ignore[method-assign]
     app.add_api_route("/openapi.json", app.openapi, include_in_schema=False)
     install_problem_answers(app)
-    # in the order in which they are asked for most: each is matched in turn
-    for router in (*routers, health_routes(checks), documentation_routes(app.title, document_url)):
+    own = (health_routes(checks), documentation_routes(app.title, document_url))
+    for router in (*routers, *own):  # each is matched in turn: what is asked for most comes first
         app.include_router(router)
     app.add_middleware(RequestLimits)
     app.add_middleware(RateLimitHeaders)
