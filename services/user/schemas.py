@@ -201,12 +201,34 @@ class Limits(BaseModel):
     gpu_pool: Pool
 
 
+class Use(BaseModel):
+    """How much of a limit is used; null means unlimited."""
+
+    used: int
+    limit: int | None
+    left: int | None
+
+
+class Usage(BaseModel):
+    """What is used at this moment. Credits of running and waiting jobs are held, not available."""
+
+    available_millicredits: int
+    available_credits: str
+    held_millicredits: int
+    held_credits: str
+    running_jobs: Use
+    waiting_jobs: Use
+    creates_this_hour: Use
+    storage_bytes: Use
+
+
 class EntitlementsAnswer(BaseModel):
-    """The caller's plan and what it includes."""
+    """The caller's plan, what it includes, and what of that is used."""
 
     tier: TierName
     catalogue_version: str
     limits: Limits
+    usage: Usage
 
 
 class SessionAnswer(BaseModel):

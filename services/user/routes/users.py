@@ -55,5 +55,5 @@ async def change_password(
 async def get_entitlements(
     session: TenantSession, principal: CurrentPrincipal
 ) -> EntitlementsAnswer:
-    """The caller's plan and what it includes."""
+    """The caller's plan, what it includes, and what of that is used."""
     return await profile.get_entitlements(session, principal)

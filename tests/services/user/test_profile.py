@@ -10,7 +10,8 @@ from libs.db.engine import Sessions
 from libs.db.transaction import transaction
 from libs.tiers.catalogue import load_catalogue
 from tests.services.callers import named_fields, problem_of
-from tests.services.user.accounts import ME, as_user, register
+from tests.services.one_row_each import ONE_ROW_EACH, Owned
+from tests.services.user.accounts import ME, UserApi, as_user, register
 
 SessionsOf = Callable[[str], Sessions]
 
@@ -49,6 +50,50 @@ async def test_the_plan_and_its_limits(api: httpx.AsyncClient, sessions: Session
         plan = load_catalogue().tier(answer["tier"]).model_dump(mode="json")
         assert answer["limits"] == {name: plan[name] for name in answer["limits"]}
     assert (free["limits"]["running_jobs"], studio["limits"]["running_jobs"]) == (1, 3)
+
+
+async def test_what_is_used_and_what_is_left(api: UserApi) -> None:
+    ada = as_user(api, await register(api))
+    eve = as_user(api, await register(api, email="eve@example.com"))
+    old = Owned(user_id=ada.id)
+    jobs = """
+        INSERT INTO generation.jobs (id, user_id, tier, pool, model, base, request,
+            quoted_millicredits, state, created_at, finished_at, lease_until)
+        SELECT gen_random_uuid(), :user, 'free', 'standard', 'demo', 'demo', '{}', 1000, state,
+            now() - age * interval '1 minute',
+            CASE WHEN state = 'failed' THEN now() END, CASE WHEN state = 'running' THEN now() END
+        FROM (VALUES ('queued', 0), ('queued', 90), ('running', 61), ('failed', 5), ('failed', 61))
+            AS job (state, age)
+    """
+    await api.sql(jobs, user=ada.id)
+    await api.sql(ONE_ROW_EACH["gallery.images"], user=ada.id, image=old.image_id, id=old.other_id)
+    await api.sql(
+        "INSERT INTO credits.holds (id, user_id, amount, grant_ids, pockets, parts, created_at)"
+        " SELECT gen_random_uuid(), user_id, 7000, ARRAY[id], '{0}', '{7000}', now()"
+        " FROM credits.grants WHERE user_id = :user",
+        user=ada.id,
+    )
+    plan = load_catalogue().tier("free")
+    granted = plan.credits_month * 1_000
+    usage = (await ada.get(f"{ME}/entitlements")).json()["usage"]
+    assert (usage["available_millicredits"], usage["held_millicredits"]) == (granted, 7_000)
+    assert (usage["available_credits"], usage["held_credits"]) == (str(plan.credits_month), "7")
+    assert usage["waiting_jobs"] == {"used": 2, "limit": 10, "left": 8}
+    assert usage["running_jobs"] == {"used": 1, "limit": 1, "left": 0}
+    assert usage["creates_this_hour"] == {"used": 2, "limit": 10, "left": 8}
+    assert usage["storage_bytes"] == {"used": 1, "limit": 2**30, "left": 2**30 - 1}
+    hers = (await eve.get(f"{ME}/entitlements")).json()["usage"]
+    uses = ("waiting_jobs", "running_jobs", "creates_this_hour", "storage_bytes")
+    assert [hers[name]["used"] for name in uses] == [0, 0, 0, 0]
+    assert hers["available_millicredits"] == granted
+
+
+async def test_an_unlimited_plan_has_nothing_left_to_count(api: UserApi) -> None:
+    ada = as_user(api, await register(api))
+    plan = "INSERT INTO ops.entitlements (user_id, tier) VALUES (:id, 'enterprise')"
+    await api.sql(plan, id=ada.id)
+    usage = (await ada.get(f"{ME}/entitlements")).json()["usage"]
+    assert usage["creates_this_hour"] == {"used": 0, "limit": None, "left": None}
 
 
 async def test_without_a_valid_token_nothing_is_answered(api: httpx.AsyncClient) -> None:
