@@ -84,6 +84,8 @@ def render(operations: Sequence[Operation]) -> str:
     parts = [HEAD]
     for service in SERVICES:
         own = [operation for operation in operations if operation.service == service]
+        if not own:
+            continue  # the pages: files, the same for everybody
         parts += [f"\n## {service}\n", "\n".join(table(own)), ""]
     asked = sum(1 for operation in operations if operation.who != "anyone")
     parts.append(f"\n{len(operations)} operations, {asked} of them with a door.")
