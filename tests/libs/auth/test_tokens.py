@@ -104,7 +104,9 @@ def test_another_type_of_token(key: SigningKey) -> None:
         verify(forge(key, {}, typ="JWT"), key)
 
 
-@pytest.mark.parametrize("claim", ["exp", "sub", "sid", "aud", "iss", "iat", "role", "tier", "auth_time"])
+@pytest.mark.parametrize(
+    "claim", ["exp", "sub", "sid", "aud", "iss", "iat", "role", "tier", "auth_time"]
+)
 def test_a_missing_claim(key: SigningKey, claim: str) -> None:
     with pytest.raises(InvalidToken):
         verify(forge(key, {claim: None}), key)
