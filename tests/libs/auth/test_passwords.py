@@ -1,4 +1,15 @@
-from libs.auth.passwords import hash_password, needs_rehash, verify_password
+import asyncio
+
+import pytest
+
+from libs.auth.passwords import (
+    MAX_WAITING,
+    HashingLane,
+    hash_password,
+    needs_rehash,
+    verify_password,
+)
+from libs.kernel.problems import ServiceUnavailable
 
 WEAK_HASH = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$m1Zi+UMIeqYRxvBBVoN3XZGfkPaGcTYDbcOBNZMN3Vg"
 
@@ -17,3 +28,23 @@ async def test_nobody_has_no_password() -> None:
 
 def test_weaker_parameters_ask_for_a_new_hash() -> None:
     assert needs_rehash(WEAK_HASH)
+
+
+async def test_a_flood_is_asked_to_come_back_instead_of_filling_the_memory() -> None:
+    lane = HashingLane()
+    lane.waiting = MAX_WAITING
+    with pytest.raises(ServiceUnavailable):
+        await lane.run(len, "password")
+    lane.waiting -= 1
+    assert await lane.run(len, "password") == 8
+    assert lane.waiting == MAX_WAITING - 1
+
+
+async def test_the_loop_goes_on_while_passwords_are_hashed() -> None:
+    hashing = asyncio.gather(*(hash_password(str(number)) for number in range(4)))
+    ticks = 0
+    while not hashing.done():
+        await asyncio.sleep(0.001)
+        ticks += 1
+    assert ticks > 4
+    assert len(set(await hashing)) == 4
