@@ -24,9 +24,7 @@ async function show() {
   byId("account").hidden = false;
   await Promise.all([showKeys(plan), showSessions(), showIdentities()]);
   byId("account").dataset.ready = "true";
-  if (location.hash) {
-    document.querySelector(location.hash)?.scrollIntoView();
-  }
+  document.getElementById(location.hash.slice(1))?.scrollIntoView();
 }
 
 onClick(byId("log-out"), byId("say"), async () => {

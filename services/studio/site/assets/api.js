@@ -29,7 +29,8 @@ async function send(method, path, body, headers) {
     throw new Problem(0, { detail: "Easel cannot be reached. Are you online?" });
   }
   const isJson = (answer.headers.get("Content-Type") || "").includes("json");
-  const document = isJson ? await answer.json() : {};
+  const text = await answer.text();
+  const document = isJson && text ? JSON.parse(text) : {};
   if (!answer.ok) {
     throw new Problem(answer.status, document);
   }
