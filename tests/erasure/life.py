@@ -16,6 +16,7 @@ from libs.db.transaction import transaction
 from libs.kernel.ids import new_id
 from libs.testkit.lemon_squeezy.books import sign
 from libs.tiers.catalogue import load_catalogue
+from services.generation.models import Job
 from services.generation.repository import leases
 from services.generation.schemas import ResolvedRequest
 from services.generation.service.drawing import Drawing, store_image
@@ -28,6 +29,10 @@ from tests.stack.running import WEBHOOKS, Stack
 PASSWORD = "correct horse battery"
 TOKEN = re.compile(r"#token=([A-Za-z0-9_-]+)")
 LETTER = "SELECT text FROM ops.emails WHERE recipient = :address ORDER BY id DESC LIMIT 1"
+REST = """
+    UPDATE generation.jobs SET due_at = now() + interval '1 hour'
+    WHERE state = 'queued' AND user_id <> :user
+"""
 ADD_IDENTITY = """
     INSERT INTO identity.identities
         (id, user_id, provider, subject, email, created_at, last_used_at)
@@ -141,16 +146,24 @@ class Life:
 
     def draw(self) -> str:
         """The picture of the job that waits, as a worker draws and stores it."""
-        return self.stack.run(self.work())
+        return self.stack.run(self.finish(self.claim()))
 
-    async def work(self) -> str:
-        sessions = self.stack.sessions("worker")
-        tiers = load_catalogue().tiers
+    def claim(self) -> Job:
+        """A worker takes one of the jobs; those of others rest."""
+        self.stack.sql(REST, user=self.id)
+        return self.stack.run(self.take())
+
+    async def take(self) -> Job:
+        sessions, tiers = self.stack.sessions("worker"), load_catalogue().tiers
         job = None
         for pool in ("premium", "standard"):
             async with sessions.begin() as session:
                 job = job or await leases.claim_next(session, pool=pool, worker="test", tiers=tiers)
         assert job is not None and job.user_id == self.id
+        return job
+
+    async def finish(self, job: Job) -> str:
+        sessions = self.stack.sessions("worker")
         drawing = Drawing(job, ResolvedRequest.model_validate(job.request))
         pixels = np.zeros((64, 64, 3), np.uint8)
         record = await store_image(self.stack.store, drawing, 0, pixels)
