@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.journeys.billing import Shop, wait_for_plan
-from tests.journeys.chromium import Browser, running_browser
+from tests.journeys.chromium import Browser, program, running_browser
 from tests.running_platform import Platform, User
 
 PAGES = ("/", "/sign-up", "/log-in", "/forgot-password", "/confirm-email", "/reset-password", "/no")
@@ -90,7 +90,8 @@ def test_sign_up_google_and_an_api_key(platform: Platform, browser: Browser) -> 
     browser.click("#key-form button")
     key = browser.text("#key-value")
     assert re.fullmatch(r"ek_\w+", key)
-    command = shlex.split(browser.text("#key-curl"))
+    name, *rest = shlex.split(browser.text("#key-curl"))
+    command = [program("EASEL_CURL", name), *rest]
     answered = subprocess.run([*command, "--silent", "--fail"], capture_output=True, text=True)
     assert answered.returncode == 0 and user.email in answered.stdout, answered.stderr
     browser.click("#key-done")
