@@ -51,6 +51,12 @@ ONE_ROW_EACH = {
     "identity.password_resets": """
         INSERT INTO identity.password_resets (user_id, token_hash, created_at, expires_at)
         VALUES (:user, sha256('x'), now(), now())""",
+    "identity.erasures": """
+        INSERT INTO identity.erasures (id, user_id, requested_at, next_try_at)
+        VALUES (:id, :user, now(), now())""",
+    "identity.exports": """
+        INSERT INTO identity.exports (id, user_id, requested_at, next_try_at)
+        VALUES (:id, :user, now(), now())""",
     "credits.accounts": """
         INSERT INTO credits.accounts (user_id, opened_at) VALUES (:user, now())""",
     "credits.grants": """
@@ -134,6 +140,9 @@ ONE_ROW_EACH = {
         INSERT INTO ops.emails
             (key, user_id, recipient, subject, text, created_at, next_try_at)
         VALUES ('k', :user, 'ada@example.com', 'Hello', 'Hi', now(), now())""",
+    "ops.api_keys": """
+        INSERT INTO ops.api_keys (id, user_id, name, prefix, key_hash, scopes, created_at)
+        VALUES (:id, :user, 'script', 'ek_abcdef', sha256('x'), '{images:read}', now())""",
     "ops.idempotency_keys": """
         INSERT INTO ops.idempotency_keys
             (user_id, operation, key, request_hash, status, headers, body)

@@ -18,7 +18,7 @@ from tests.services.one_row_each import ONE_ROW_EACH, Owned, fill, insertion
 
 SessionsOf = Callable[[str], Sessions]
 SERVICES = ("user", "payment", "generation", "gallery", "model")
-ROLES = (*SERVICES, "worker", "relay")
+ROLES = (*SERVICES, "worker", "relay", "account")
 
 # Only in a transaction that asks for it, of a tenant who has the role in the database now.
 STAFF = (
@@ -31,6 +31,10 @@ OWN_ADDRESS = """(email = ( SELECT u.email
 
 # Who may pass a forced table, and for what. Sweepers and workers serve everybody; the owner's
 # SELECT is what SECURITY DEFINER functions see; official models belong to nobody.
+OWN_LETTERS = (
+    "(recipient = ( SELECT u.email\n   FROM identity.users u\n  WHERE (u.id = ( SELECT"
+    " ops.current_tenant() AS current_tenant))))"
+)
 PASSES = {
     ("billing.inbox", "easel_billing", "ALL", "true"),
     ("billing.invoices", "easel_billing", "ALL", "true"),
@@ -63,6 +67,8 @@ PASSES = {
     ("identity.pending_registrations", "easel_owner", "DELETE", "(expires_at < now())"),
     ("identity.pending_registrations", "easel_owner", "DELETE", OWN_ADDRESS),
     ("identity.pending_registrations", "easel_owner", "SELECT", "true"),
+    ("identity.erasures", "easel_account", "ALL", "true"),
+    ("identity.exports", "easel_account", "ALL", "true"),
     ("identity.refresh_tokens", "easel_owner", "SELECT", "true"),
     ("identity.users", "easel_owner", "SELECT", "true"),
     ("identity.users", "easel_owner", "UPDATE", "true"),
@@ -71,6 +77,11 @@ PASSES = {
     ("ops.audit_log", "easel_billing", "INSERT", "true"),
     ("ops.audit_log", "easel_user", "INSERT", "(user_id IS NULL)"),
     ("ops.audit_log", "easel_user", "SELECT", ADMIN),
+    ("ops.api_keys", "easel_owner", "SELECT", "true"),
+    ("ops.api_keys", "easel_owner", "UPDATE", "true"),
+    ("ops.entitlements", "easel_owner", "SELECT", "true"),
+    ("ops.emails", "easel_owner", "SELECT", OWN_LETTERS),
+    ("ops.emails", "easel_owner", "DELETE", OWN_LETTERS),
     ("ops.emails", "easel_billing", "INSERT", "true"),
     ("ops.emails", "easel_billing", "SELECT", "true"),
     ("ops.emails", "easel_billing", "UPDATE", "true"),
@@ -84,7 +95,6 @@ NOT_FOR_SERVICES = {
     "billing.inbox",
     "billing.observations",
     "billing.take_backs",
-    "generation.user_clocks",
 }
 TENANT_TABLES = text(
     """
@@ -149,8 +159,7 @@ async def test_views_show_what_their_reader_may_see(admin: AsyncSession) -> None
 
 async def test_every_tenant_table_is_isolated_by_its_tenant(admin: AsyncSession) -> None:
     policies = {row.name: row for row in await admin.execute(TENANT_POLICIES)}
-    # the clocks are the scheduler's alone: no service has a right on them
-    assert set(policies) == set(ONE_ROW_EACH) - {"generation.user_clocks"}
+    assert set(policies) == set(ONE_ROW_EACH)
     for name, policy in policies.items():
         column = "id" if name == "identity.users" else "user_id"
         tenant = f"({column} = ( SELECT ops.current_tenant() AS current_tenant))"
