@@ -3,11 +3,12 @@
 from libs.credits.audit import ledger_check
 from libs.storage.objects import StorageSettings
 from tests.erasure.account_worker import AccountWorker
+from tests.erasure.inventory import tables
 from tests.erasure.life import Life
 from tests.erasure.search import objects_with, redis_with, tables_with
 from tests.stack.running import Stack
 
-# What the law wants kept, under an id that leads to nobody: docs/guides/personal-data.md.
+# What the law wants kept, under an id that leads to nobody, as docs/guides/personal-data.md says.
 PSEUDONYM_STAYS = {
     "billing.invoices",
     "billing.orders",
@@ -71,6 +72,7 @@ def test_no_byte_of_a_deleted_person_is_left(
 
     assert tables_with(stack, ada.mark) == {}
     assert set(tables_with(stack, str(ada.id))) == PSEUDONYM_STAYS
+    assert PSEUDONYM_STAYS <= {name for name, table in tables().items() if table.stays}
     assert redis_with(stack, ada.mark, str(ada.id)) == {}
     assert objects_with(storage_settings, ada.mark, str(ada.id)) == []
     assert content_of(stack, storage_settings, eve) == before

@@ -25,6 +25,7 @@ def file_of(image: dict[str, Any]) -> StoredFile:
 
 COLLECTIONS = (
     Collection("boards", "gallery.boards", row=BOARD_WITH_IMAGES),
+    Collection("uploads", "gallery.uploads", row="to_jsonb(t) - 'sha256'"),
     Collection("images", "gallery.images", row="to_jsonb(t) - 'search'", file=file_of),
 )
 
