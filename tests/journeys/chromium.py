@@ -103,9 +103,8 @@ def program(variable: str, name: str) -> str:
     """The path of a program; skips the test without one."""
     found = os.environ.get(variable) or shutil.which(name)
     if not found:
-        pytest.skip(
-            f"no {name} on PATH: install chromium, chromium-driver, curl; or set {variable}"
-        )
+        mend = f"install chromium, chromium-driver and curl, or set {variable}"
+        pytest.skip(f"no {name} on PATH: {mend}")
     return found
 
 

@@ -71,7 +71,7 @@ def health(port: int, process: subprocess.Popen[bytes]) -> int:
     raise AssertionError(f"no answer in {START_SECONDS:.0f} s")
 
 
-@pytest.mark.parametrize("name", ["gallery", "generation", "model", "payment", "user"])
+@pytest.mark.parametrize("name", ["gallery", "generation", "model", "payment", "studio", "user"])
 def test_a_program_starts_alone(name: str, tmp_path: Path) -> None:
     port = free_port()
     python = Path(sys.executable).resolve()  # the bare interpreter behind a virtual environment
