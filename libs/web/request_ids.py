@@ -4,12 +4,13 @@ import re
 from contextvars import ContextVar
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.kernel.ids import new_id
 
 HEADER = "X-Request-Id"
+FIELD = HEADER.lower().encode()
 WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 
@@ -33,9 +34,11 @@ class RequestIds:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[HEADER] = request_id
+                others = [field for field in message.get("headers", ()) if field[0] != FIELD]
+                message["headers"] = [*others, (FIELD, request_id.encode())]
             await send(message)
 
+        # Each request has a task, and so a context, of its own: nothing has to be taken back.
         _request_id.set(request_id)
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            await self.app(scope, receive, send_with_id)
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        await self.app(scope, receive, send_with_id)
