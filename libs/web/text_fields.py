@@ -1,6 +1,7 @@
 """Text that people type: what every field of a request refuses."""
 
 from typing import Annotated
+from unicodedata import category
 
 from pydantic import AfterValidator, StringConstraints
 
@@ -11,9 +12,9 @@ MAX_NAME_LENGTH = 80
 def refuse_control_characters(text: str) -> str:
     """Raises ValueError for control characters other than line breaks and tabs.
 
-    They cannot be stored (NUL) or would act in logs and terminals.
+    They cannot be stored (NUL) or would act in logs and terminals; U+0080 to U+009F do, too.
     """
-    if any(ord(character) < 32 and character not in LINE_BREAKS for character in text):
+    if any(category(character) == "Cc" and character not in LINE_BREAKS for character in text):
         raise ValueError("must not contain control characters")
     return text
 

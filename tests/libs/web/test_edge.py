@@ -11,7 +11,7 @@ from libs.web.request_limits import MAX_HEAD_BYTES, MAX_HEADERS
 from libs.web.settings import WebSettings
 from tests.libs.web.served import serving
 
-API_POLICY = "default-src 'none'; frame-ancestors 'none'"
+API_POLICY = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 EVERY = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
