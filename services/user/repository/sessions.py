@@ -82,6 +82,15 @@ async def revoke(
     return (await session.scalars(ending.values(revoked_at=now).returning(LoginSession.id))).all()
 
 
+async def forget_ended(session: AsyncSession, user_id: UUID, begun_before: datetime) -> None:
+    """Delete the user's sessions that began so long ago that none of them can be alive."""
+    await session.execute(
+        delete(LoginSession).where(
+            LoginSession.user_id == user_id, LoginSession.created_at <= begun_before
+        )
+    )
+
+
 async def forget_expired_tokens(session: AsyncSession, session_id: UUID, now: datetime) -> None:
     """Delete tokens of a session that nobody can use any more."""
     await session.execute(

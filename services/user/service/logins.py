@@ -15,9 +15,10 @@ from services.user.desk import Desk
 from services.user.devices import Device
 from services.user.models import LoginSession, RefreshToken, User
 from services.user.problems import AccountSuspended, InvalidCredentials
-from services.user.repository import accounts
+from services.user.repository import accounts, sessions
 from services.user.schemas import Credentials, TokensAnswer
 from services.user.tokens import (
+    SESSION_LIFETIME,
     TokenIssuer,
     hash_opaque_token,
     make_opaque_token,
@@ -65,6 +66,7 @@ async def open_login_session(
     if user.suspended_at is not None:
         raise AccountSuspended()
     now = clock()
+    await sessions.forget_ended(session, user.id, now - SESSION_LIFETIME)
     family = LoginSession(
         id=new_id(),
         user_id=user.id,

@@ -118,7 +118,7 @@ async def _sign_in(
             await identities.touch(session, name, account.subject, now)
         else:
             owner = await link(desk, session, name, account, device, now)
-        user = await require_user(session, owner)
+        user = await require_user(session, owner, lock=True)
         return await open_login_session(session, user, device, issuer=desk.issuer, clock=desk.clock)
 
 

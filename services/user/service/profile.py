@@ -22,9 +22,12 @@ from services.user.schemas import (
 )
 
 
-async def require_user(session: AsyncSession, user_id: UUID) -> User:
-    """The tenant's account. Raises Unauthorized if it is gone while its token still lives."""
-    user = await accounts.get_user(session, user_id)
+async def require_user(session: AsyncSession, user_id: UUID, *, lock: bool = False) -> User:
+    """The tenant's account. Raises Unauthorized if it is gone while its token still lives.
+
+    Who opens a login locks it: a suspension then waits for the login, and ends it.
+    """
+    user = await (accounts.lock_user if lock else accounts.get_user)(session, user_id)
     if user is None:
         raise Unauthorized("The account does not exist any more")
     return user

@@ -1,9 +1,11 @@
 """Login sessions: listed with where they came from, ended one by one or all but this one."""
 
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 
+from libs.kernel.clock import utc_now
 from services.user.devices import MAX_USER_AGENT_LENGTH, network_of
 from tests.services.callers import problem_of, walk
 from tests.services.user.accounts import (
@@ -18,6 +20,7 @@ from tests.services.user.accounts import (
     refresh,
     register,
 )
+from tests.services.user.conftest import OpenApi
 
 
 @pytest.fixture
@@ -73,6 +76,21 @@ async def test_one_login_ends_with_its_tokens(eager: UserApi) -> None:
     assert [one["current"] for one in await walk(ada, SESSIONS)] == [True]
     again = await ada.delete(f"{SESSIONS}/{found['id']}")
     assert problem_of(again) == (404, "session-not-found")
+
+
+async def test_what_ended_long_ago_is_forgotten(open_api: OpenApi) -> None:
+    now = utc_now()
+    async with open_api(clock=lambda: now) as api:
+        first = await register(api)
+        await api.post(f"{AUTH}/logout", json={"refresh_token": first["refresh_token"]})
+        now += timedelta(days=60)
+        second = await log_in(api)
+        assert len(await api.sql("SELECT 1 FROM identity.sessions")) == 2
+        now += timedelta(days=30)
+        await log_in(api)
+        assert len(await api.sql("SELECT 1 FROM identity.sessions")) == 2
+        assert len(await api.sql("SELECT 1 FROM identity.refresh_tokens")) == 2
+        assert (await refresh(api, second["refresh_token"])).status_code == 401  # 30 days unused
 
 
 async def test_nobody_ends_anybody_elses(eager: UserApi) -> None:
