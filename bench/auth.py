@@ -1,12 +1,12 @@
 """What verification, admission and logins cost: `./easel bench auth [--json]`.
 
-Servers of its own, all in one run on one machine; rounds alternate, and what is compared meets the
-same noise. `verified_ratio`: requests a second of a route that verifies its caller over those of the
-same route that asks nobody (best rounds). `login_flood_p99_ratio`: 99th percentile of reading one's
-account while 20 people a second log in at the same service, over the same without (medians of the
-rounds). `admission_vs_hello`: CPU of the generation service for a whole create request (token,
-limits, idempotency, gates, price, hold, job, outbox) over that of a bare FastAPI hello (the smallest
-of the rounds on each side).
+Servers of its own, all in one run on one machine; rounds alternate, and what is compared meets
+the same noise. `verified_ratio`: requests a second of a route that verifies its caller over those
+of the same route that asks nobody (best rounds). `login_flood_p99_ratio`: 99th percentile of
+reading one's account while 20 people a second log in at the same service, over the same without
+(medians of the rounds). `admission_vs_hello`: CPU of the generation service for a whole create
+request (token, limits, idempotency, gates, price, hold, job, outbox) over that of a bare FastAPI
+hello (the smallest of the rounds on each side).
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The servers of `./easel bench auth`: PostgreSQL, Redis, services, and the applications compared."""
+"""The servers of `./easel bench auth`: PostgreSQL, Redis, services, and what is compared."""
 
 import asyncio
 import json
@@ -36,7 +36,8 @@ USERS = 500
 LOGIN_PASSWORD = "correct horse battery"
 CREDITS = 10**12
 ADD_USER = """
-    INSERT INTO identity.users (id, email, display_name, password_hash, created_at, email_verified_at)
+    INSERT INTO identity.users
+        (id, email, display_name, password_hash, created_at, email_verified_at)
     SELECT id, id || '@example.com', 'Bench', $2, now(), now() FROM unnest($1::uuid[]) id
 """
 ADD_PLAN = """

@@ -1,4 +1,4 @@
-"""HTTP load from one process that costs little itself: raw keep-alive connections, made requests."""
+"""HTTP load that costs little itself: raw keep-alive connections, requests made beforehand."""
 
 import asyncio
 import os
