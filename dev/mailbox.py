@@ -23,9 +23,10 @@ class Mailbox:
         """The texts of the e-mails to an address, newest first."""
         client = Client(self.url)
         if self.api == "catcher":
-            return [mail["text"] for mail in client.call("GET", f"/api/messages?to={to}")]
+            found: Any = client.call("GET", f"/api/messages?{urlencode({'to': to})}")
+            return [mail["text"] for mail in found]
         query = urlencode({"query": f'to:"{to}"'})
-        found: Any = client.call("GET", f"/api/v1/search?{query}")["messages"]
+        found = client.call("GET", f"/api/v1/search?{query}")["messages"]
         return [client.call("GET", f"/api/v1/message/{mail['ID']}")["Text"] for mail in found]
 
     def wait_for_token(self, to: str) -> str:

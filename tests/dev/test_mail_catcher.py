@@ -1,6 +1,7 @@
 """The mail catcher: what is sent to it is kept, shown, and never run."""
 
 import smtplib
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 from dev.mail_catcher import POLICY
+from dev.mailbox import Mailbox
 from dev.parts.mail import mail_catcher
 from dev.parts.program import LOOPBACK, free_port, services_python, start, stop, wait_ready
 
@@ -115,3 +117,15 @@ def test_only_emails_are_shown(catcher: Catcher, path: str) -> None:
 def test_a_page_of_a_web_site_cannot_read_the_mail(catcher: Catcher) -> None:
     answer = httpx.get(catcher.url + "/api/messages", headers={"Host": "rebound.example"})
     assert answer.status_code == 421
+
+
+def test_the_newest_token_for_an_address_is_found(catcher: Catcher) -> None:
+    mailbox = Mailbox(catcher.url)
+    for token in ("older", "newer"):
+        catcher.send(f"https://easel.example/confirm-email#token={token}", to="ada+1@easel.example")
+        time.sleep(0.01)  # the order of files is that of their times
+    catcher.send("no token", to="ada+1@easel.example")
+    catcher.send("https://easel.example/confirm-email#token=others", to="ada@easel.example")
+    assert mailbox.wait_for_token("ada+1@easel.example") == "newer"
+    assert len(mailbox.texts("ada+1@easel.example")) == 3
+    assert mailbox.texts("nobody@easel.example") == []
