@@ -26,11 +26,15 @@ Work = Callable[[FastAPI], Coroutine[Any, Any, None]]
 
 
 class TenantServiceSettings(WebSettings):
-    """What every service that serves users needs."""
+    """What every service that serves users needs.
+
+    Requests are counted in `limits_redis_url`, a Redis that may forget; without it, in `redis_url`.
+    """
 
     database_url: str
     jwks_url: str
     redis_url: str
+    limits_redis_url: str = ""
     token_issuer: str = "easel"
 
 
@@ -91,5 +95,5 @@ def verify_callers(app: FastAPI) -> FastAPI:
     state.token_verifier = TokenVerifier(settings.jwks_url, settings.token_issuer, state.http)
     state.ended_logins = EndedLogins(state.sessions)
     state.api_keys = ApiKeys(state.sessions)
-    state.rate_limiter = build_rate_limiter(settings.redis_url)
+    state.rate_limiter = build_rate_limiter(settings.limits_redis_url or settings.redis_url)
     return app

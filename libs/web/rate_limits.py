@@ -27,6 +27,8 @@ uncounted_requests = Counter(
     "Requests while Redis was away, by what became of them",
     ("was",),
 )
+for outcome in ("allow", "refuse"):
+    uncounted_requests.labels(outcome)  # alerts see the first increase only of what exists
 # How long a request may wait for Redis, by what happens without it.
 SECONDS = {"allow": 0.1, "refuse": 0.5}
 PAUSE_SECONDS = 1.0  # after a failure, requests that are allowed anyway do not ask
