@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,12 +96,11 @@ def test_the_double_and_the_service_share_their_secrets(setup: Setup) -> None:
 @pytest.mark.parametrize(("name", "part"), [("google", "openid"), ("discord", "discord")])
 def test_sign_in_doubles_know_the_user_service(setup: Setup, name: ProviderName, part: str) -> None:
     double = sign_in_double_settings(setup, name)
-    ours = ProviderSettings(
-        **{
-            variable.removeprefix("EASEL_").lower(): value
-            for variable, value in environments(setup)["user"].items()
-        }
-    )
+    told: dict[str, Any] = {
+        variable.removeprefix("EASEL_").lower(): value
+        for variable, value in environments(setup)["user"].items()
+    }
+    ours = ProviderSettings(**told)
     variable = f"EASEL_{name.upper()}_CLIENT"
     secret = getattr(ours, f"{name}_client_secret").get_secret_value()
     assert double[f"{variable}_ID"] == getattr(ours, f"{name}_client_id")

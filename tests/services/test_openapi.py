@@ -99,7 +99,7 @@ def test_what_needs_a_token_says_so_and_says_401(build: Build, tmp_path: Path) -
             assert "scope" not in access, name
         else:
             token = "service token" if access["who"] == "service" else "access token"
-            keys = [{"API key": []}] if "scope" in access else []
+            keys: list[dict[str, list[str]]] = [{"API key": []}] if "scope" in access else []
             assert operation["security"] == [{token: []}, *keys], name
             assert {"401"} | ({"403"} if token == "access token" else set()) <= set(
                 operation["responses"]

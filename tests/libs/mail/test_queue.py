@@ -88,8 +88,9 @@ async def test_the_sender_is_woken_by_the_commit(database: Database, sessions: S
 async def test_the_time_may_be_given(sessions: SessionsOf) -> None:
     then = datetime(2030, 1, 31, tzinfo=UTC)
     async with transaction(sessions("billing")) as session:
-        content = {"to": "a@easel.example", "subject": "s", "text": "t"}
-        await queue_email(session, key="k", user_id=None, now=then, **content)
+        await queue_email(
+            session, key="k", user_id=None, to="a@easel.example", subject="s", text="t", now=then
+        )
     (row,) = await rows(sessions)
     assert row.created_at == row.next_try_at == then
 
