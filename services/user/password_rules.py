@@ -9,6 +9,7 @@ from pathlib import Path
 from libs.kernel.problems import ValidationFailed
 
 FREQUENT = Path(__file__).with_name("frequent_passwords.txt")
+PRODUCT = "easel"  # what somebody thinks of first here (OWASP ASVS 5.0, 6.1.2)
 SHORTEST_NAME = 4  # a shorter name says nothing about a password that holds nothing else
 
 
@@ -24,9 +25,9 @@ def weakness_of(password: str, *, email: str, display_name: str) -> str | None:
     folded = password.strip().casefold()
     if folded in frequent_passwords():
         return "is one of the passwords that are tried first; choose another"
-    own = {email, email.partition("@")[0], display_name}
+    own = {email, email.partition("@")[0], display_name, PRODUCT}
     if any(made_of(folded, name.strip().casefold()) for name in own):
-        return "must not be the e-mail address or the name"
+        return "must not be the e-mail address, the name or ours"
     return None
 
 

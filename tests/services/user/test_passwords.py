@@ -212,6 +212,7 @@ def test_the_list_is_long_and_every_entry_would_pass_the_length() -> None:
         ("ada lovelace", True),
         ("adalovelaceada lovelace", False),
         ("ada lovelaceada lovelace1842", True),
+        ("EaselEasel2026", True),
         ("ada lovelace was here", False),
         ("correct horse battery", False),
         ("ääääääääääää", False),
