@@ -10,6 +10,7 @@ import httpx
 import pytest
 from fastapi.routing import iter_route_contexts
 
+from services.studio.site_files import NOT_FOUND, read_site
 from tests.isolation.cast import Cast, asker, credentials, unknown_things
 from tests.isolation.expectations import CALLERS, Answer, Caller, expected
 from tests.isolation.operations import Operation, all_operations, operations_of
@@ -30,7 +31,7 @@ OPERATIONAL = {
     *("/healthz", "/readyz", "/metrics"),
     *("/openapi.json", "/docs", "/docs/assets/{name}"),
 }
-PAGES = {"studio": {"/{address:path}"}}  # files of the web site, the same for everybody
+PAGES = {"studio": read_site().keys() - {NOT_FOUND}}  # files, the same for everybody
 # Operations whose own rules refuse what the walk asks, once the door has let it in.
 OWN_RULES: dict[str, set[str]] = {}
 

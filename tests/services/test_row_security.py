@@ -14,11 +14,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.db.engine import Sessions
 from libs.db.transaction import transaction
+from libs.testkit.postgres import ROLES
 from tests.services.one_row_each import ONE_ROW_EACH, Owned, fill, insertion
 
 SessionsOf = Callable[[str], Sessions]
 SERVICES = ("user", "payment", "generation", "gallery", "model")
-ROLES = (*SERVICES, "worker", "relay", "account")
 
 # Only in a transaction that asks for it, of a tenant who has the role in the database now.
 STAFF = (
