@@ -31,7 +31,8 @@ OPERATIONAL = {
     *("/healthz", "/readyz", "/metrics"),
     *("/openapi.json", "/docs", "/docs/assets/{name}"),
 }
-PAGES = {"studio": read_site().keys() - {NOT_FOUND}}  # files, the same for everybody
+# Files, the same for everybody, and the page for what is not there.
+PAGES = {"studio": read_site().keys() - {NOT_FOUND} | {"/{address:path}"}}
 # Operations whose own rules refuse what the walk asks, once the door has let it in.
 OWN_RULES: dict[str, set[str]] = {}
 
