@@ -52,6 +52,7 @@ async def export_due(desk: AccountDesk) -> bool:
         await try_later(desk, claim, error)
     else:
         made.labels("ready").inc()
+        await delete_older(desk, claim)
     return True
 
 
@@ -154,6 +155,15 @@ async def forget_unwanted(desk: AccountDesk, claim: Claim) -> None:
         known = [export.id for export in await exports.exports_of(session, claim.user_id)]
     if claim.id not in known:
         await desk.store.delete(archive_key(claim.user_id, claim.id))
+
+
+async def delete_older(desk: AccountDesk, claim: Claim) -> None:
+    """The newest archive takes the place of those before it."""
+    async with desk.sessions.begin() as session:
+        found = await exports.exports_of(session, claim.user_id)
+    for export in found:
+        if export.id < claim.id:
+            await delete_archive(desk, export)
 
 
 async def delete_archive(desk: AccountDesk, export: Claim) -> None:

@@ -142,6 +142,20 @@ def test_an_archive_is_deleted_after_seven_days(
     assert stack.call("user", "GET", EXPORT, headers=life.headers).status_code == 404
 
 
+def test_a_newer_archive_takes_the_place_of_the_one_before(
+    stack: Stack, worker: AccountWorker, storage_settings: StorageSettings
+) -> None:
+    life = Life(stack)
+    life.sign_up()
+    for _ in range(3):
+        export_id = life.call("user", "POST", EXPORT)["id"]
+        worker.export_all()
+        assert objects_with(storage_settings, archive_prefix(life.id)) == [
+            f"{archive_prefix(life.id)}{export_id}.zip"
+        ]
+    assert life.call("user", "GET", EXPORT)["id"] == export_id
+
+
 def test_what_a_dead_worker_left_is_made_anew(stack: Stack, worker: AccountWorker) -> None:
     life = Life(stack)
     life.sign_up()
