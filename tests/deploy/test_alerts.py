@@ -10,13 +10,14 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.payment import app, worker
+from services.user import app as user_app
 from services.user import worker as account_worker
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.yaml"))
 TRIALS = ROOT / "deploy" / "prometheus" / "tests"
 # The programs that these rules watch: what they import is what they export.
-WATCHED = (app, worker, account_worker)
+WATCHED = (app, worker, user_app, account_worker)
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 SELECTOR = re.compile(r'\b(easel_\w+)(?:\{(\w+)="(\w+)"\})?')
 

@@ -1,7 +1,8 @@
 """Log in, and the tokens of a login."""
 
-from typing import Any
+from typing import Any, Literal, get_args
 
+from prometheus_client import Counter
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -25,6 +26,11 @@ from services.user.tokens import (
     session_expires_at,
 )
 from services.user.trail import note
+
+Outcome = Literal["opened", "failed", "suspended"]
+logins = Counter("easel_logins_total", "Logins of all kinds", ("outcome",))
+for name in get_args(Outcome):
+    logins.labels(name)  # a series that begins at 0 shows its first increase
 
 
 async def log_in(desk: Desk, credentials: Credentials, device: Device) -> TokensAnswer:
@@ -54,6 +60,7 @@ async def log_in(desk: Desk, credentials: Credentials, device: Device) -> Tokens
 
 async def note_failure(desk: Desk, known: Row[Any] | None, device: Device) -> None:
     """A line in the audit log, of nobody's if the address is unknown, by the same statements."""
+    logins.labels("failed").inc()
     user_id = known.user_id if known else None
     async with transaction(desk.pool, user_id or new_id()) as session:
         await note(session, "login.failed", user_id, now=desk.clock(), device=device)
@@ -64,7 +71,9 @@ async def open_login_session(
 ) -> TokensAnswer:
     """A new family of refresh tokens with its first token. Raises AccountSuspended (403)."""
     if user.suspended_at is not None:
+        logins.labels("suspended").inc()
         raise AccountSuspended()
+    logins.labels("opened").inc()
     now = clock()
     await sessions.forget_ended(session, user.id, now - SESSION_LIFETIME)
     family = LoginSession(
