@@ -1,26 +1,17 @@
 """Requests and answers of the gallery API."""
 
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from datetime import datetime
+from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from libs.web.text_fields import Name
 
 MAX_UPLOAD_BYTES = 20 * 2**20
 
 
-def to_utc(moment: datetime) -> datetime:
-    """The same moment in UTC. Raises ValueError where the calendar does not reach."""
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("must lie between the years 1 and 9999 in UTC") from None
-
-
 Source = Literal["generation", "upload"]
-Moment = Annotated[AwareDatetime, AfterValidator(to_utc)]
 
 
 class ImageAnswer(BaseModel):
@@ -53,7 +44,7 @@ class ImageChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"starred": True}]})
 
-    starred: bool
+    starred: StrictBool
 
 
 class BoardRequest(BaseModel):

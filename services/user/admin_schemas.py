@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from libs.auth.principals import Role
 from libs.tiers.catalogue import TierName
@@ -37,7 +37,7 @@ class AccessChange(BaseModel):
     )
 
     role: Role | None = None
-    suspended: bool | None = None
+    suspended: StrictBool | None = None
     reason: Reason
 
     @model_validator(mode="after")

@@ -4,11 +4,12 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from libs.auth.principals import Scope
 from libs.credits.amounts import MAX_MILLICREDITS
 from libs.credits.caps import Period
+from libs.web.moments import Moment
 from libs.web.text_fields import Name
 
 
@@ -50,7 +51,7 @@ class ApiKeyRequest(BaseModel):
 
     name: Name
     scopes: Scopes
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     spend_cap: KeySpendCap | None = None
 
 

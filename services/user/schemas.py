@@ -11,6 +11,7 @@ from pydantic import (
     EmailStr,
     Field,
     Secret,
+    StrictBool,
 )
 from pydantic.config import JsonDict
 
@@ -102,7 +103,7 @@ class ResetPending(BaseModel):
 class EndsKeys(BaseModel):
     """`end_api_keys`: whether the account's API keys end, too; all other logins always do."""
 
-    end_api_keys: bool = False
+    end_api_keys: StrictBool = False
 
 
 class PasswordChoice(EndsKeys):

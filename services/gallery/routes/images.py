@@ -10,12 +10,13 @@ from libs.auth.dependencies import CurrentPrincipal, TenantSession
 from libs.kernel.clock import utc_now
 from libs.kernel.problems import Unauthorized, ValidationFailed
 from libs.storage.objects import ObjectStore
+from libs.web.moments import Moment
 from libs.web.openapi import problem_answers
 from libs.web.pagination import Page, PageQuery
 from libs.web.text_fields import PlainText
 from services.gallery.problems import ImageNotFound, ImageNotGenerated
 from services.gallery.repository.images import ImageFilter
-from services.gallery.schemas import ImageAnswer, ImageChange, Moment, Source
+from services.gallery.schemas import ImageAnswer, ImageChange, Source
 from services.gallery.service import images
 
 router = APIRouter(prefix="/api/v1/images", tags=["images"])

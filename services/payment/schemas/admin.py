@@ -6,7 +6,6 @@ from uuid import UUID
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -16,6 +15,7 @@ from pydantic import (
 from pydantic.config import JsonDict
 
 from libs.credits.amounts import MAX_MILLICREDITS, CreditAmount, to_millicredits
+from libs.web.moments import Moment
 from libs.web.text_fields import refuse_control_characters
 from services.payment.models import InboxState
 
@@ -54,7 +54,7 @@ class GrantRequest(BaseModel):
     credits: CreditAmount | None = None
     amount_millicredits: int | None = Field(default=None, ge=1, le=MAX_MILLICREDITS)
     kind: GrantedKind
-    expires_at: Annotated[AwareDatetime, AfterValidator(require_our_time)] | None = None
+    expires_at: Annotated[Moment, AfterValidator(require_our_time)] | None = None
     reason: Reason
 
     @model_validator(mode="after")

@@ -1,16 +1,15 @@
 """Accounts as staff see them, and the audit log."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AfterValidator, AwareDatetime
 
 from libs.auth.access import admins, supporters
 from libs.auth.dependencies import CurrentPrincipal
 from libs.auth.principals import Role
 from libs.kernel.problems import ValidationFailed
+from libs.web.moments import Moment
 from libs.web.openapi import problem_answers
 from libs.web.pagination import Page, PageQuery
 from libs.web.text_fields import PlainText
@@ -61,17 +60,6 @@ async def change_user(
     The API keys of a suspended user end, too, and do not come back.
     """
     return await admin.change_access(desk, principal, user_id, body)
-
-
-def in_utc(moment: datetime) -> datetime:
-    """The same moment. Raises ValueError for what lies outside the calendar in UTC."""
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("must lie between the years 1 and 9999, in UTC") from None
-
-
-Moment = Annotated[AwareDatetime, AfterValidator(in_utc)]
 
 
 def line_filter(
