@@ -130,6 +130,7 @@ async def test_a_replayed_code(browser: Browser) -> None:
         "expired",
         "no_expiry",
         "wrong_audience",
+        "wrong_party",
         "wrong_issuer",
         "wrong_at_hash",
         "no_subject",
