@@ -89,7 +89,7 @@ def test_sign_up_google_and_an_api_key(platform: Platform, browser: Browser) -> 
     browser.fill(key_name="my laptop")
     browser.click("#key-form button")
     key = browser.text("#key-value")
-    assert re.fullmatch(r"ek_\w+", key)
+    assert re.fullmatch(r"ek_[\w-]+", key)
     name, *rest = shlex.split(browser.text("#key-curl"))
     command = [program("EASEL_CURL", name), *rest]
     answered = subprocess.run([*command, "--silent", "--fail"], capture_output=True, text=True)
