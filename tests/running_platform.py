@@ -6,6 +6,7 @@ EASEL_INFERENCE_PYTHON, which `./easel test` sets); EASEL_ROOT is the checkout.
 
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from dev.client import Client
 from dev.local_secrets import load_or_make
 from dev.mailbox import Mailbox
 from dev.parts.postgres import admin_url
+from dev.ports import INNER_PORTS, is_free
 from dev.state import State
 from dev.supervision import Supervisor
 
@@ -138,10 +140,22 @@ def wait_until(condition: Callable[[], bool], seconds: float = WAIT_SECONDS) -> 
         time.sleep(POLL_SECONDS)
 
 
+def own_port() -> int:
+    """A free port for the gateway. By itself it takes the first of a short list, as another platform
+    that starts at this moment would; a port that two gateways listen on serves either.
+    """
+    return next(port for port in random.sample(INNER_PORTS, 100) if is_free(port))
+
+
 @contextmanager
 def running_platform(folder: Path) -> Iterator[Platform]:
     """A platform of its own in `folder`; what its logs said is shown if it does not start."""
-    environment = {**os.environ, "EASEL_STATE_DIR": str(folder), "EASEL_LOG_LEVEL": "INFO"}
+    environment = {
+        **os.environ,
+        "EASEL_STATE_DIR": str(folder),
+        "EASEL_LOG_LEVEL": "INFO",
+        "EASEL_GATEWAY_PORT": str(own_port()),
+    }
     platform = Platform(State(folder), environment)
     try:
         started = platform.easel("up")
