@@ -24,7 +24,6 @@ from dev.client import Client
 from dev.local_secrets import load_or_make
 from dev.mailbox import Mailbox
 from dev.parts.postgres import admin_url
-from dev.ports import INNER_PORTS, is_free
 from dev.state import State
 from dev.supervision import Supervisor
 
@@ -141,10 +140,12 @@ def wait_until(condition: Callable[[], bool], seconds: float = WAIT_SECONDS) -> 
 
 
 def own_port() -> int:
-    """A free port for the gateway. By itself it takes the first of a short list, as another platform
-    that starts at this moment would; a port that two gateways listen on serves either.
+    """A free port for the gateway.
+
+    By itself it takes the first of a short list, as another platform that starts at this moment
+    would, and two gateways that listen on one port share its callers.
     """
-    return next(port for port in random.sample(INNER_PORTS, 100) if is_free(port))
+    return next(p for p in random.sample(ports.INNER_PORTS, 100) if ports.is_free(p))
 
 
 @contextmanager
