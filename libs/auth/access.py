@@ -72,7 +72,7 @@ class Access:
         elif self.who in ROLES:
             try:
                 principal = await verified_caller(request)
-            except Unauthorized:
+            except (Unauthorized, TierRequired):
                 await count_unknown(request)
                 raise
             await count_request(request, principal)
