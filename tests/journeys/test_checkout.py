@@ -65,7 +65,7 @@ def test_a_pack_is_credited_once_however_often_it_is_told(shop: Shop, user: User
     (order,) = user.get("/api/v1/payments/orders")["items"]
     assert (order["pack"], order["total_cents"], order["status"]) == ("small", 600, "paid")
     assert credits_by_kind(user) == {"free": 500, "top_up": 1_000}
-    assert len(shop.emails(user)) == 1
+    shop.wait_for_email(user, "1,000 credits for 6.00 USD")  # still the only one
     assert current(user)["plan"] == "free"
 
 
