@@ -1,5 +1,6 @@
 """Odd bodies over a real server are the caller's mistake, never ours."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -59,6 +60,19 @@ async def test_odd_json_is_the_callers_mistake(
     if status >= 400:
         assert answer.headers["content-type"] == "application/problem+json"
         json.loads(answer.text, parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize(
+    "piece", ['\\"', "\\", '"', "a", "\\u", "[", '["', "]"], ids=lambda piece: repr(piece)
+)
+async def test_no_body_takes_long_to_look_at(http: httpx.AsyncClient, piece: str) -> None:
+    """A string that is never closed was tried anew from each of its quotes: hours for one body."""
+    body = "[" * 40 + '"' + piece * (900_000 // len(piece))
+    async with asyncio.timeout(10):
+        answer = await http.post(
+            "/notes", content=body, headers={"Content-Type": "application/json"}, timeout=10
+        )
+    assert answer.status_code == 400, answer.text[:300]
 
 
 @pytest.mark.parametrize(
