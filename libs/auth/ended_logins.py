@@ -7,7 +7,7 @@ whose tokens may still be out every two seconds.
 import asyncio
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import text
@@ -19,6 +19,9 @@ from libs.db.engine import Sessions
 from libs.db.transaction import transaction
 
 REFRESH_SECONDS = 2.0
+# Longer than a token lives: clocks differ, and while an ending waits for its locks a refresh that
+# came before it may sign one more.
+REMEMBER = ACCESS_TOKEN_LIFETIME + timedelta(minutes=5)
 END = text(
     "INSERT INTO ops.ended_logins (session_id, forget_at)"
     " SELECT session_id, :forget_at FROM unnest(CAST(:session_ids AS uuid[])) AS session_id"
@@ -31,7 +34,7 @@ LIST = text("SELECT session_id FROM ops.ended_logins WHERE forget_at > now()")
 async def end_logins(session: AsyncSession, session_ids: Sequence[UUID], *, now: datetime) -> None:
     """No service takes the access tokens of these logins any more, two seconds after commit."""
     if session_ids:
-        forget_at = now + ACCESS_TOKEN_LIFETIME
+        forget_at = now + REMEMBER
         await session.execute(END, {"session_ids": list(session_ids), "forget_at": forget_at})
         await session.execute(FORGET, {"now": now})
 

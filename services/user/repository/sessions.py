@@ -43,6 +43,14 @@ async def session_of_token(session: AsyncSession, token_hash: bytes) -> UUID | N
     return found
 
 
+async def keep_alive(session: AsyncSession, session_id: UUID) -> bool:
+    """Let nobody end a session before this transaction has ended; False if it has ended."""
+    query = select(LoginSession.id).where(
+        LoginSession.id == session_id, LoginSession.revoked_at.is_(None)
+    )
+    return await session.scalar(query.with_for_update(read=True)) is not None
+
+
 async def list_live(
     session: AsyncSession,
     user_id: UUID,

@@ -18,6 +18,7 @@ from services.user.key_schemas import ApiKeyAnswer, ApiKeyRequest, KeySpendCap, 
 from services.user.problems import ApiKeyNotFound, TooManyApiKeys
 from services.user.repository import api_keys
 from services.user.repository.api_keys import ApiKey
+from services.user.service.sessions import require_live_login
 
 MAX_LIVE_KEYS = 50
 
@@ -25,10 +26,11 @@ MAX_LIVE_KEYS = 50
 async def make_key(
     session: AsyncSession, principal: Principal, request: ApiKeyRequest, *, clock: Clock
 ) -> NewApiKeyAnswer:
-    """A new key, with its cap. Raises TierRequired (403), TooManyApiKeys (409), and
-    ValidationFailed (422) for an expiry that has passed.
+    """A new key, with its cap. Raises TierRequired (403), TooManyApiKeys (409), Unauthorized (401)
+    for a login that has ended, and ValidationFailed (422) for an expiry that has passed.
     """
     now, user_id = clock(), principal.user_id
+    await require_live_login(session, principal)  # or a key would survive the ending of all keys
     require_api_keys(await tier_of(session, user_id))
     if request.expires_at is not None and request.expires_at <= now:
         error = {"field": "body.expires_at", "message": "must be in the future"}

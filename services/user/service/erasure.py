@@ -16,7 +16,7 @@ from services.user.parting import goodbye
 from services.user.problems import LastAdministrator
 from services.user.repository import erasures, requests
 from services.user.service.profile import require_user
-from services.user.service.sessions import end_sessions
+from services.user.service.sessions import end_sessions, require_live_login
 from services.user.trail import note
 
 # Until then every service has heard that the logins and keys have ended, and has answered what it
@@ -31,11 +31,14 @@ async def request_erasure(
 
     In this transaction: logins, API keys, profile, linked accounts, and what was written to the
     person. One letter is queued, which tells what happens; its address goes with it. Raises
-    RecentLoginRequired (403), LastAdministrator (409), ValidationFailed for another address.
+    RecentLoginRequired (403), LastAdministrator (409), ValidationFailed for another address, and
+    Unauthorized (401) for a login or an account that has ended.
     """
     now = clock()
     require_recent_login(principal, now)
-    user = await require_user(session, principal.user_id)
+    # locked: a login that is under way comes before, and ends, or after, and finds nobody
+    user = await require_user(session, principal.user_id, lock=True)
+    await require_live_login(session, principal)
     if request.confirm != user.email:
         message = "is not the address of this account"
         errors = [{"field": "body.confirm", "message": message}]

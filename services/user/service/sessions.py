@@ -9,6 +9,7 @@ from libs.auth.ended_logins import end_logins
 from libs.auth.principals import Principal
 from libs.db.transaction import set_tenant
 from libs.kernel.clock import Clock
+from libs.kernel.problems import Unauthorized
 from libs.telemetry.logs import get_logger
 from libs.web.pagination import Page, PageRequest, make_page
 from services.user.models import LoginSession
@@ -101,6 +102,15 @@ async def list_sessions(
         )
 
     return make_page(rows, page.limit, answer, lambda row: row.id)
+
+
+async def require_live_login(session: AsyncSession, principal: Principal) -> None:
+    """Raises Unauthorized if the caller's login has ended; it cannot before this transaction has.
+
+    Access tokens are taken for two seconds more: too long for what stays, as an API key does.
+    """
+    if principal.session_id is None or not await sessions.keep_alive(session, principal.session_id):
+        raise Unauthorized("The login has ended")
 
 
 async def end_own_session(

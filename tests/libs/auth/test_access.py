@@ -19,7 +19,7 @@ from libs.auth.principals import Principal, Role
 from libs.auth.recent_login import RecentLoginRequired, require_recent_login
 from libs.auth.request_limits import BY_ADDRESS, BY_USER
 from libs.auth.tenant_application import TenantServiceSettings, build_tenant_application
-from libs.auth.tokens import issue_access_token
+from libs.auth.tokens import ACCESS_TOKEN_LIFETIME, issue_access_token
 from libs.db.engine import build_engine, build_sessions
 from libs.db.transaction import transaction
 from libs.testkit.postgres import Database
@@ -114,6 +114,21 @@ async def test_an_ended_login_is_refused_wherever_its_token_goes(
     assert (await api.get("/mine", headers=headers)).status_code == 200
     async with transaction(app.state.sessions) as session:
         await end_logins(session, [session_id], now=now)
+    assert (await api.get("/mine", headers=headers)).status_code == 401
+
+
+async def test_an_ended_login_is_remembered_longer_than_the_clocks_differ(
+    api: httpx.AsyncClient, app: FastAPI, issuer: TokenIssuer
+) -> None:
+    """The process that ended it was behind the one that had signed the token."""
+    now, session_id = datetime.now(UTC), uuid4()
+    signed = now - ACCESS_TOKEN_LIFETIME + timedelta(seconds=30)
+    token = issue_access_token(
+        issuer.key, issuer=ISSUER, user_id=uuid4(), session_id=session_id, now=signed
+    )
+    async with transaction(app.state.sessions) as session:
+        await end_logins(session, [session_id], now=signed - timedelta(minutes=1))
+    headers = {"Authorization": f"Bearer {token}"}
     assert (await api.get("/mine", headers=headers)).status_code == 401
 
 

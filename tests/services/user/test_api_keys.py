@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
+import jwt
 import pytest
 from sqlalchemy import text
 
@@ -47,6 +49,23 @@ class Shop:
             tier=tier,
         )
 
+    async def let_in(self, caller: Caller) -> None:
+        """The account and the login that the caller's token speaks of."""
+        token = caller.headers["Authorization"].removeprefix("Bearer ")
+        claims = jwt.decode(token, options={"verify_signature": False})
+        await self.sql(
+            "INSERT INTO identity.users (id, email, display_name, created_at)"
+            " VALUES (:id, :email, 'Ada', now())",
+            id=caller.id,
+            email=f"{caller.id}@example.com",
+        )
+        await self.sql(
+            "INSERT INTO identity.sessions (id, user_id, created_at, refreshed_at)"
+            " VALUES (:id, :user, now(), now())",
+            id=UUID(claims["sid"]),
+            user=caller.id,
+        )
+
     async def use(self, key: str) -> httpx.Response:
         return await self.models.get(MODELS, headers={"Authorization": f"Bearer {key}"})
 
@@ -82,6 +101,7 @@ async def shop(database: Database, issuer: TokenIssuer, tmp_path: Path) -> Async
 async def ada(shop: Shop, issuer: TokenIssuer) -> Caller:
     """A customer whose plan has API keys."""
     caller = new_caller(shop.users, issuer)
+    await shop.let_in(caller)
     await shop.put_on(caller, "pro")
     return caller
 
@@ -104,6 +124,7 @@ async def test_a_key_is_shown_once_and_works_at_another_service(shop: Shop, ada:
 
 async def test_the_plan_must_have_keys(shop: Shop, ada: Caller, issuer: TokenIssuer) -> None:
     nobody = new_caller(shop.users, issuer)
+    await shop.let_in(nobody)
     answer = await nobody.post(KEYS, READING)
     assert problem_of(answer) == (403, "tier-required")
     assert answer.json()["required_tier"] == "pro"
