@@ -95,6 +95,7 @@ NOT_FOR_SERVICES = {
     "billing.inbox",
     "billing.observations",
     "billing.take_backs",
+    "ops.emails",
 }
 TENANT_TABLES = text(
     """

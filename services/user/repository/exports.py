@@ -10,6 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.privacy.collections import Collection
 
+# A link that opens the account is for who reads the e-mails: a login alone does not.
+LETTER = """
+    to_jsonb(t) - 'error' - 'holds_secret'
+        - CASE WHEN t.holds_secret THEN '{text,html}' ELSE '{}' END::text[]
+"""
 # What the account worker hands out itself. No secret is readable for its role.
 COLLECTIONS = (
     Collection(
@@ -40,9 +45,7 @@ COLLECTIONS = (
         " t.scopes, 'created_at', t.created_at, 'expires_at', t.expires_at, 'last_used_at',"
         " t.last_used_at, 'ended_at', t.ended_at)",
     ),
-    Collection(
-        "emails", "ops.emails", key_type="bigint", row="to_jsonb(t) - 'error' - 'holds_secret'"
-    ),
+    Collection("emails", "ops.emails", key_type="bigint", row=LETTER),
     Collection("audit_log", "ops.audit_log", key_type="bigint"),
     Collection("exports", "identity.exports", row="to_jsonb(t) - 'upload_id' - 'error'"),
 )

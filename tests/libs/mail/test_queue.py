@@ -117,6 +117,17 @@ async def test_nobody_else_writes_or_reads(sessions: SessionsOf, role: str) -> N
             await session.execute(text("SELECT 1 FROM ops.emails"))
 
 
+@pytest.mark.parametrize("role", ["user", "payment"])
+async def test_who_writes_reads_nothing(sessions: SessionsOf, role: str) -> None:
+    """Links that open an account wait here: the payment service has no use for them."""
+    assert await queue(sessions("user"), "k")
+    assert not await queue(sessions(role), "k")
+    for column in ("text", "html", "recipient"):
+        async with transaction(sessions(role), USER) as session:
+            with pytest.raises(DBAPIError, match="permission denied"):
+                await session.execute(text(f"SELECT {column} FROM ops.emails"))
+
+
 async def test_what_was_queued_is_changed_by_nobody(sessions: SessionsOf) -> None:
     await queue(sessions("billing"), "k")
     statements = {
