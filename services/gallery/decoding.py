@@ -8,6 +8,10 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+from weakref import WeakValueDictionary
 
 from libs.telemetry.logs import get_logger
 from services.gallery.picture_files import REFUSED, Facts, Picture
@@ -20,16 +24,23 @@ MODULE = "services.gallery.picture_files"
 
 
 class Decoder:
-    """Reads pictures, a few at a time; who comes later waits."""
+    """Reads pictures, a few at a time; who comes later waits for a place, with empty hands."""
 
     def __init__(self, *, seconds: float = SECONDS) -> None:
         self.seconds = seconds
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def place(self, user_id: UUID) -> AsyncIterator[None]:
+        """A place to fetch and read one picture; a user has one, so that nobody takes all."""
+        turn = self._turns.setdefault(user_id, asyncio.Lock())
+        async with turn, self._places:
+            yield
 
     async def read(self, data: bytes) -> Picture:
-        """The picture in a file. Raises ImageNotValid with the reason."""
-        async with self._places:
-            status, output = await self._run(data)
+        """The picture in a file; the caller has a place. Raises ImageNotValid with the reason."""
+        status, output = await self._run(data)
         if status == REFUSED:
             raise ImageNotValid(f"The file {output.decode(errors='replace')}")
         if status != 0:

@@ -100,11 +100,18 @@ async def complete_upload(desk: Desk, user_id: UUID, upload_id: UUID) -> ImageAn
     Raises UploadNotFound, UploadNotFinished, ImageNotValid (which ends the upload), StorageFull
     (which ends it, too), ServiceUnavailable while the store is away.
     """
+    async with desk.decoder.place(user_id):
+        image = await make_image(desk, user_id, upload_id)
+    return show_image(image, desk.store, desk.clock)
+
+
+async def make_image(desk: Desk, user_id: UUID, upload_id: UUID) -> Image:
+    """The image of an upload, made now unless it was before. Raises as `complete_upload` does."""
     async with transaction(desk.sessions, user_id) as session:
         image = await images.find_image(session, upload_id)
         upload = await uploads.find_upload(session, upload_id)
     if image is not None and image.source == "upload":
-        return show_image(image, desk.store, desk.clock)
+        return image
     if upload is None or upload.expires_at <= desk.clock():
         raise UploadNotFound()
     try:
@@ -115,7 +122,7 @@ async def complete_upload(desk: Desk, user_id: UUID, upload_id: UUID) -> ImageAn
         raise
     with store_must_answer():
         await desk.store.delete(upload.object_key)
-    return show_image(image, desk.store, desk.clock)
+    return image
 
 
 async def read_file(upload: Upload, store: ObjectStore) -> bytes:
@@ -163,13 +170,21 @@ async def keep_picture(desk: Desk, upload: Upload, picture: Picture) -> Image:
         media_type = f"image/{image.format}"
         await desk.store.put(image.object_key, picture.body, content_type=media_type)
         await desk.store.put(image.thumbnail_key, picture.thumbnail, content_type="image/webp")
+    kept = await keep_row(desk, upload, image)
+    if kept is None:
+        with store_must_answer():  # nobody would know of them
+            keys = (upload.object_key, image.object_key, image.thumbnail_key)
+            await desk.store.delete(*keys)
+        raise UploadNotFound()
+    return kept
+
+
+async def keep_row(desk: Desk, upload: Upload, image: Image) -> Image | None:
+    """The row that is there afterwards; None if upload and image were deleted meanwhile."""
     async with transaction(desk.sessions, upload.user_id) as session:
         await uploads.lock_storage(session, upload.user_id)
         if not await uploads.end_upload(session, upload.id):
-            kept = await images.find_image(session, upload.id)
-            if kept is None:
-                raise UploadNotFound()
-            return kept
+            return await images.find_image(session, upload.id)
         await require_room(session, upload.user_id, image.size_bytes)
         session.add(image)
     return image
