@@ -63,11 +63,16 @@ WhenAway = Literal["allow", "refuse"]
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`requests` within `seconds`, all at once if they were saved up. `name` is a token."""
+    """`requests` within `seconds`, all at once if they were saved up. `name` is a token.
+
+    Not `is_told`: no answer says where the subject stands, since others use it up as well, and who
+    asks need not be the subject.
+    """
 
     name: str
     requests: int
     seconds: int
+    is_told: bool = True
 
     @property
     def interval(self) -> int:
@@ -132,7 +137,7 @@ class RateLimiter:
         verdicts = [Verdict(limit, int(u)) for (limit, _), u in zip(wanted, used, strict=True)]
         seen = _verdicts.get()
         if seen is not None:
-            seen.extend(verdicts)
+            seen.extend(verdict for verdict in verdicts if verdict.limit.is_told)
         if room == b"0":
             raise over(max(verdicts, key=lambda verdict: verdict.retry_seconds))
 

@@ -32,7 +32,7 @@ class Throttles:
         given, account = self.settings, account_of(email)
         await self._take(
             (Limit("login-address", given.logins_per_address, QUARTER_HOUR), self.address),
-            (Limit("login-account", given.logins_per_account, QUARTER_HOUR), account),
+            (of_account("login-account", given.logins_per_account, QUARTER_HOUR), account),
             (
                 Limit("login-both", given.logins_per_account_and_address, QUARTER_HOUR),
                 f"{account} {self.address}",
@@ -44,7 +44,7 @@ class Throttles:
         given = self.settings
         await self._take(
             (Limit("letter-address", given.letters_per_address, HOUR), self.address),
-            (Limit("letter-account", given.letters_per_account, HOUR), account_of(email)),
+            (of_account("letter-account", given.letters_per_account, HOUR), account_of(email)),
         )
 
     async def count_token(self) -> None:
@@ -60,6 +60,11 @@ class Throttles:
     async def _take(self, *wanted: tuple[Limit, str]) -> None:
         counted: Sequence[tuple[Limit, str]] = wanted
         await self.limiter.take(counted, when_away="refuse")
+
+
+def of_account(name: str, requests: int, seconds: int) -> Limit:
+    """A limit that answers do not tell of: it would say that somebody else uses the address."""
+    return Limit(name, requests, seconds, is_told=False)
 
 
 def account_of(email: str) -> str:

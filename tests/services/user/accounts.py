@@ -23,8 +23,9 @@ NEWEST = text("SELECT * FROM ops.emails WHERE recipient = :address ORDER BY id D
 class UserApi(httpx.AsyncClient):
     """A client of the user service, who reads everybody's e-mails."""
 
-    def __init__(self, app: FastAPI, admin: Sessions) -> None:
-        super().__init__(transport=httpx.ASGITransport(app), base_url="http://user")
+    def __init__(self, app: FastAPI, admin: Sessions, address: str = "127.0.0.1") -> None:
+        transport = httpx.ASGITransport(app, client=(address, 1))
+        super().__init__(transport=transport, base_url="http://user")
         self.app, self.admin = app, admin
 
     async def newest_letter(self, address: str) -> Row[Any]:

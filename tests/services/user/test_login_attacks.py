@@ -84,6 +84,20 @@ async def test_answers_do_not_tell_who_has_an_account(api: UserApi, ask: Ask) ->
 
 
 @every_door
+async def test_limits_do_not_tell_what_others_do_with_an_address(api: UserApi, ask: Ask) -> None:
+    """Who has just registered, or forgot a password, has used some of what the address may."""
+    await register(api)
+    for _ in range(3):
+        await forget(api, ADA["email"])
+    told = []
+    for number, email in enumerate((ADA["email"], NOBODY)):
+        async with UserApi(api.app, api.admin, f"203.0.113.{number}") as stranger:
+            answer = await ask(stranger, email)
+        told.append({name: v for name, v in answer.headers.items() if "ratelimit" in name})
+    assert told[0] == told[1] and told[0]
+
+
+@every_door
 async def test_the_database_is_asked_the_same(api: UserApi, ask: Ask) -> None:
     await register(api)
     asked = []
