@@ -46,7 +46,10 @@ class Image(Base):
 
 
 class Upload(Base):
-    """An upload under way: what was declared of the file. It becomes the image of the same id."""
+    """An upload under way: what was declared of the file. It becomes the image of the same id.
+
+    One that has ended stays until its URL has expired, to clear away what is sent to it again.
+    """
 
     __tablename__ = "uploads"
     __table_args__ = SCHEMA
@@ -58,6 +61,7 @@ class Upload(Base):
     sha256: Mapped[bytes | None]
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
 
     @property
     def object_key(self) -> str:

@@ -206,14 +206,18 @@ async def end_refused(desk: Desk, upload: Upload) -> None:
 
 
 async def clear_abandoned(sessions: Sessions, store: ObjectStore) -> int:
-    """Clear away uploads that expired a while ago, each with all its objects; how many."""
+    """Clear away uploads that expired a while ago, each with all its objects; how many.
+
+    Of one that has ended, what was sent to its URL afterwards.
+    """
     async with transaction(sessions) as session:
         abandoned = await uploads.list_abandoned(session, SWEEP_ROWS)
     for upload in abandoned:
         await store.delete(upload.object_key)
-        await store.delete_below(place_of(upload), pages=1)
+        if upload.ended_at is None:
+            await store.delete_below(place_of(upload), pages=1)
         async with transaction(sessions, upload.user_id) as session:
-            await uploads.end_upload(session, upload.id)
+            await uploads.forget_upload(session, upload.id)
     return len(abandoned)
 
 

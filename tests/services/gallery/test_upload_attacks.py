@@ -10,9 +10,10 @@ from sqlalchemy import text
 
 from libs.db.engine import Sessions
 from libs.storage.objects import ObjectStore
+from services.gallery.service.uploads import clear_abandoned
 from tests.services.callers import Caller, problem_of
 from tests.services.gallery.pictures import picture, png_of
-from tests.services.gallery.test_uploads import begin, complete, send, stored_keys
+from tests.services.gallery.test_uploads import EXPIRE, begin, complete, send, stored_keys
 
 SessionsOf = Callable[[str], Sessions]
 WAITING = text(
@@ -56,6 +57,27 @@ async def test_an_upload_that_is_erased_while_it_is_read_leaves_nothing(
         await erasing.execute(text("DELETE FROM gallery.uploads"))
     assert problem_of(await completing) == (404, "upload-not-found")
     assert await stored_keys(store, ada.id) == []
+
+
+@pytest.mark.parametrize("data", [picture(), b"not a picture"])
+async def test_what_is_sent_to_a_url_again_does_not_stay(
+    ada: Caller, store: ObjectStore, sessions: SessionsOf, data: bytes
+) -> None:
+    """The URL lives for fifteen minutes, whatever became of the upload."""
+    begun = await begin(ada, data)
+    await send(begun, data)
+    finished = (await complete(ada, begun)).is_success
+    kept = await stored_keys(store, ada.id)
+    assert len(kept) == (2 if finished else 0)
+    assert (await send(begun, data)).status_code == 200
+    assert (await complete(ada, begun)).is_success == finished
+    assert (await ada.get("/api/v1/storage")).json()["reserved_bytes"] == 0
+    assert len(await stored_keys(store, ada.id)) == len(kept) + 1
+    async with sessions("admin").begin() as session:
+        await session.execute(EXPIRE, {"ago": "11 minutes"})
+    assert await clear_abandoned(sessions("gallery"), store) == 1
+    assert await stored_keys(store, ada.id) == kept
+    assert await clear_abandoned(sessions("gallery"), store) == 0
 
 
 async def until_it_waits(sessions: SessionsOf) -> None:
