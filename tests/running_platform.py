@@ -132,11 +132,15 @@ class User:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = WAIT_SECONDS) -> None:
-    """Wait until it is true; fail the test if it does not become true in time."""
-    deadline = time.monotonic() + seconds
+    """Wait until it is true; fail the test if it does not become true in time.
+
+    Looks ever less often, at least once a second: the smallest plan may ask twice a second.
+    """
+    deadline, pause = time.monotonic() + seconds, POLL_SECONDS
     while not condition():
         assert time.monotonic() < deadline, f"it did not happen in {seconds:.0f} s"
-        time.sleep(POLL_SECONDS)
+        time.sleep(pause)
+        pause = min(1.0, pause * 1.2)
 
 
 def own_port() -> int:
