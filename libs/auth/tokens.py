@@ -21,6 +21,7 @@ from libs.auth.principals import Principal, Role
 from libs.tiers.catalogue import DEFAULT_TIER, TierName
 
 ACCESS_TOKEN_LIFETIME = timedelta(minutes=15)
+CLOCKS_DIFFER = timedelta(seconds=5)  # a verifier may be a little behind the issuer
 AUDIENCE = "easel-api"
 TOKEN_TYPE = "at+jwt"  # RFC 9068: a refresh or identity token is never taken for an access token
 ALGORITHMS = ("ES256", "EdDSA")
@@ -119,6 +120,7 @@ def verified_claims(
             algorithms=[key.algorithm_name],
             audience=audience,
             issuer=issuer,
+            leeway=CLOCKS_DIFFER,
             options={"require": list(required), "strict_aud": True},
         )
     except jwt.PyJWTError as error:

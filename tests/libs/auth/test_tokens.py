@@ -61,6 +61,12 @@ def test_expired(key: SigningKey) -> None:
         verify(issue(key, age=timedelta(minutes=16)), key)
 
 
+def test_a_verifier_may_be_a_little_behind_the_issuer(key: SigningKey) -> None:
+    assert verify(issue(key, age=timedelta(seconds=-2)), key).user_id == USER
+    with pytest.raises(InvalidToken, match="not yet valid"):
+        verify(issue(key, age=timedelta(seconds=-30)), key)
+
+
 def test_signed_by_another_key(key: SigningKey) -> None:
     other = load_signing_key(pem_of(ec.generate_private_key(ec.SECP256R1())))
     with pytest.raises(InvalidToken):
