@@ -1,8 +1,6 @@
 """Composition root of the relay and the sweeper: `python -m services.generation.relay`."""
 
 import asyncio
-import contextlib
-import signal
 
 import asyncpg
 
@@ -10,6 +8,7 @@ from libs.db.engine import build_engine, build_sessions
 from libs.events.connection import build_redis
 from libs.jobs.celery_app import build_celery
 from libs.jobs.relay import Relay, listen_forever, relay_forever
+from libs.jobs.rounds import run_until_told_to_stop
 from libs.kernel.settings import load
 from libs.telemetry.logs import configure_logs
 from libs.telemetry.metrics import serve_metrics
@@ -25,16 +24,11 @@ async def run(settings: RelaySettings) -> None:
     celery = build_celery(settings.redis_url)
     wake = asyncio.Event()
     dsn = settings.database_url.replace("+asyncpg", "")
-    work = asyncio.gather(
+    await run_until_told_to_stop(
         relay_forever(Relay(sessions, redis, celery), wake),
         listen_forever(dsn, wake, asyncpg.connect),
         sweep_forever(Sweeper(sessions, redis, celery)),
     )
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, work.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await work
     await redis.aclose()
     await engine.dispose()
 

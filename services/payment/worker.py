@@ -6,9 +6,6 @@ transaction that rolls back.
 """
 
 import asyncio
-import contextlib
-import signal
-from collections.abc import Awaitable, Callable
 from functools import partial
 
 import asyncpg
@@ -17,12 +14,13 @@ from prometheus_client import Gauge
 
 from libs.db.engine import build_engine, build_sessions
 from libs.jobs.relay import listen_forever
+from libs.jobs.rounds import Round, repeat, run_until_told_to_stop
 from libs.kernel.clock import utc_now
 from libs.kernel.settings import load
 from libs.mail.delivery import send_due_emails
 from libs.mail.queue import CHANNEL as EMAILS_CHANNEL
 from libs.mail.sender import build_sender
-from libs.telemetry.logs import configure_logs, get_logger
+from libs.telemetry.logs import configure_logs
 from libs.telemetry.metrics import serve_metrics
 from libs.telemetry.tracing import configure_tracing
 from services.payment import rounds
@@ -31,26 +29,11 @@ from services.payment.inbox_worker import apply_pending, measure_inbox
 from services.payment.lemon_squeezy.client import LemonSqueezy
 from services.payment.settings import BillingSettings
 
-log = get_logger(__name__)
 CHANNEL = "billing_inbox"
 EMAILS_A_ROUND = 50
 last_round = Gauge(
     "easel_billing_last_round_timestamp_seconds", "When a round last ended well", ("round",)
 )
-Round = Callable[[], Awaitable[object]]
-
-
-async def repeat(name: str, work: Round, *, seconds: float, wake: asyncio.Event) -> None:
-    """Do the work at every wake-up, and at least so often; survives every outage."""
-    while True:
-        wake.clear()
-        try:
-            await work()
-            last_round.labels(name).set_to_current_time()
-        except Exception as error:  # noqa: BLE001 - whatever is away, try again
-            log.warning("round_failed", round=name, error=repr(error))
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(wake.wait(), seconds)
 
 
 async def work_inbox(desk: Desk) -> None:
@@ -88,19 +71,20 @@ async def run(settings: BillingSettings) -> None:
     wakes = {"inbox": asyncio.Event(), "e-mails": asyncio.Event()}
     dsn = settings.database_url.replace("+asyncpg", "")
     planned = build_rounds(desk, LemonSqueezy(http, settings), send_emails)
-    work = asyncio.gather(
+    await run_until_told_to_stop(
         listen_forever(dsn, wakes["inbox"], asyncpg.connect, CHANNEL),
         listen_forever(dsn, wakes["e-mails"], asyncpg.connect, EMAILS_CHANNEL),
         *(
-            repeat(name, work, seconds=seconds, wake=wakes.get(name, asyncio.Event()))
+            repeat(
+                name,
+                work,
+                seconds=seconds,
+                wake=wakes.get(name, asyncio.Event()),
+                last_round=last_round,
+            )
             for name, (work, seconds) in planned.items()
         ),
     )
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, work.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await work
     await http.aclose()
     await engine.dispose()
 

@@ -5,9 +5,6 @@ step, not the worker; SIGTERM ends it at once, since a step that was begun is be
 """
 
 import asyncio
-import contextlib
-import signal
-from collections.abc import Awaitable, Callable
 from functools import partial
 
 import asyncpg
@@ -16,9 +13,10 @@ from prometheus_client import Gauge
 
 from libs.db.engine import build_engine, build_sessions
 from libs.jobs.relay import listen_forever
+from libs.jobs.rounds import Round, repeat, run_until_told_to_stop
 from libs.kernel.clock import utc_now
 from libs.kernel.settings import load
-from libs.telemetry.logs import configure_logs, get_logger
+from libs.telemetry.logs import configure_logs
 from libs.telemetry.metrics import serve_metrics
 from libs.telemetry.tracing import configure_tracing
 from services.user.account_desk import AccountDesk, build_desk
@@ -26,25 +24,10 @@ from services.user.account_settings import AccountSettings
 from services.user.erasing import erase_due, measure_erasures
 from services.user.exporting import delete_expired, export_due
 
-log = get_logger(__name__)
 CHANNEL = "account_work"
 last_round = Gauge(
     "easel_account_last_round_timestamp_seconds", "When a round last ended well", ("round",)
 )
-Round = Callable[[], Awaitable[object]]
-
-
-async def repeat(name: str, work: Round, *, seconds: float, wake: asyncio.Event) -> None:
-    """Do the work at every wake-up, and at least so often; survives every outage."""
-    while True:
-        wake.clear()
-        try:
-            await work()
-            last_round.labels(name).set_to_current_time()
-        except Exception as error:  # noqa: BLE001 - whatever is away, try again
-            log.warning("round_failed", round=name, error=repr(error))
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(wake.wait(), seconds)
 
 
 async def erase_all_due(desk: AccountDesk) -> None:
@@ -85,18 +68,13 @@ async def run(settings: AccountSettings) -> None:
         "expired archives": (partial(delete_expired, desk), 60),
     }
     wakes = {name: asyncio.Event() for name in planned}
-    work = asyncio.gather(
+    await run_until_told_to_stop(
         listen(settings.database_url.replace("+asyncpg", ""), wakes),
         *(
-            repeat(name, round_, seconds=seconds, wake=wakes[name])
+            repeat(name, round_, seconds=seconds, wake=wakes[name], last_round=last_round)
             for name, (round_, seconds) in planned.items()
         ),
     )
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, work.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await work
     await http.aclose()
     await engine.dispose()
 
