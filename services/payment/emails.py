@@ -4,22 +4,10 @@ A letter's key names the fact, so that it is sent once, however often and in wha
 fact is told.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from libs.mail.letters import Letter, letter
 from libs.tiers.catalogue import PackName, TierName, load_catalogue
-
-GREETING = "Hello,\n\n"
-CLOSING = "\n\nYour Easel\n"
-
-
-@dataclass(frozen=True)
-class Letter:
-    """One e-mail."""
-
-    key: str
-    subject: str
-    text: str
 
 
 def money(cents: int, currency: str) -> str:
@@ -35,12 +23,6 @@ def day(moment: datetime) -> str:
 def plan(tier: TierName) -> str:
     """`The Pro plan`."""
     return f"The {tier.capitalize()} plan"
-
-
-def letter(key: str, subject: str, *paragraphs: str | None) -> Letter:
-    """A letter of these paragraphs; None is left out."""
-    body = "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
-    return Letter(key, subject, GREETING + body + CLOSING)
 
 
 def receipt(invoice: str, cents: int, currency: str, url: str | None) -> Letter:

@@ -4,32 +4,13 @@ A letter's key names the fact, so that it is sent once. Secrets travel behind th
 server and no log on the way sees them.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.db.transaction import set_tenant
-from libs.mail.queue import queue_email
-
-GREETING = "Hello,\n\n"
-CLOSING = "\n\nYour Easel\n"
-
-
-@dataclass(frozen=True)
-class Letter:
-    """One e-mail; `holds_secret` if its text opens something."""
-
-    key: str
-    subject: str
-    text: str
-    holds_secret: bool = False
-
-
-def letter(key: str, subject: str, *paragraphs: str, holds_secret: bool = False) -> Letter:
-    """A letter of these paragraphs."""
-    return Letter(key, subject, GREETING + "\n\n".join(paragraphs) + CLOSING, holds_secret)
+from libs.mail.letters import Letter, letter, queue_letter
 
 
 def confirm_email(key: str, public_url: str, token: str) -> Letter:
@@ -105,17 +86,8 @@ def provider_linked(key: str, public_url: str, provider: str, at: datetime) -> L
 
 
 async def send_letter(
-    session: AsyncSession, user_id: UUID, address: str, letter: Letter, now: datetime
+    session: AsyncSession, user_id: UUID, address: str, told: Letter, now: datetime
 ) -> None:
     """Queue a letter, once for ever. The transaction's tenant is `user_id` afterwards."""
     await set_tenant(session, user_id)
-    await queue_email(
-        session,
-        key=letter.key,
-        user_id=user_id,
-        to=address,
-        subject=letter.subject,
-        text=letter.text,
-        holds_secret=letter.holds_secret,
-        now=now,
-    )
+    await queue_letter(session, user_id, address, told, now)

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from services.user.letters import Letter, letter
+from libs.mail.letters import Letter, letter
 
 
 def goodbye_key(erasure_id: UUID) -> str:

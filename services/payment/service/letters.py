@@ -6,9 +6,8 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.credits.closing import is_closed
-from libs.mail.queue import queue_email
+from libs.mail.letters import queue_letter
 from services.payment import emails
-from services.payment.emails import Letter
 from services.payment.facts import refunded_cents
 from services.payment.lemon_squeezy.resources import (
     InvoiceResource,
@@ -18,21 +17,6 @@ from services.payment.lemon_squeezy.resources import (
 from services.payment.offers import PackOffer, PlanOffer
 from services.payment.repository.owners import enter_user
 from services.payment.repository.subscriptions import list_renewing
-
-
-async def send(
-    session: AsyncSession, user_id: UUID, address: str, letter: Letter, now: datetime
-) -> None:
-    """Queue a letter, once for ever."""
-    await queue_email(
-        session,
-        key=letter.key,
-        user_id=user_id,
-        to=address,
-        subject=letter.subject,
-        text=letter.text,
-        now=now,
-    )
 
 
 async def tell_of_subscription(
@@ -46,13 +30,13 @@ async def tell_of_subscription(
     told = resource.attributes
     if told.status == "on_trial" and told.trial_ends_at is not None:
         letter = emails.trial_started(resource.id, offer.tier, told.trial_ends_at)
-        await send(session, user_id, told.user_email, letter, now)
+        await queue_letter(session, user_id, told.user_email, letter, now)
     if told.status == "cancelled" and told.ends_at is not None:
         letter = emails.cancelled(resource.id, offer.tier, told.ends_at)
-        await send(session, user_id, told.user_email, letter, now)
+        await queue_letter(session, user_id, told.user_email, letter, now)
     if told.status == "expired":
         letter = emails.ended(resource.id, offer.tier)
-        await send(session, user_id, told.user_email, letter, now)
+        await queue_letter(session, user_id, told.user_email, letter, now)
 
 
 async def tell_of_duplicates(session: AsyncSession, user_id: UUID, now: datetime) -> None:
@@ -67,7 +51,7 @@ async def tell_of_duplicates(session: AsyncSession, user_id: UUID, now: datetime
     renewing = await list_renewing(session, user_id)
     for other in renewing[1:]:
         letter = emails.charged_twice(other.provider_id, other.tier, renewing[0].tier)
-        await send(session, user_id, other.user_email, letter, now)
+        await queue_letter(session, user_id, other.user_email, letter, now)
 
 
 async def tell_of_invoice(
@@ -87,7 +71,7 @@ async def tell_of_invoice(
             f"invoices:{resource.id}", back, told.total, told.currency, told.urls.invoice_url
         )
     if letter is not None:
-        await send(session, user_id, told.user_email, letter, now)
+        await queue_letter(session, user_id, told.user_email, letter, now)
 
 
 async def tell_of_order(
@@ -110,4 +94,4 @@ async def tell_of_order(
             f"orders:{resource.id}", back, told.total, told.currency, told.urls.receipt
         )
     if letter is not None:
-        await send(session, user_id, told.user_email, letter, now)
+        await queue_letter(session, user_id, told.user_email, letter, now)
