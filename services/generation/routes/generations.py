@@ -66,6 +66,7 @@ async def create_generation(
     body: GenerationRequest, request: Request, idempotency_key: IdempotencyKey = None
 ) -> Response:
     """Accept a job and hold its price. `Location` is where it can be watched."""
+    # The principal is read without `CurrentPrincipal`: each dependency costs on this hot route.
     state = request.app.state
     model = await admission.find_model(state.models, body.model)
     return await acceptance.create_generation(
