@@ -136,7 +136,7 @@ class TierQueue:
 
     def users_active(self) -> int:
         """Users with a job waiting or in flight."""
-        return len(self.order) + sum(not self.flows[user].jobs for user in +self.in_flight)
+        return len(self.order) + sum(not self.flows[user].jobs for user in self.in_flight)
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,8 @@ class FairQueue:
         tier = self.tiers[job.tier]
         for counts in (self.in_flight, tier.in_flight):
             counts[job.user] -= 1
+            if not counts[job.user]:
+                del counts[job.user]
         if executed_cost != job.cost:
             tier.correct(job.user, job.cost - executed_cost)
 
@@ -254,9 +256,14 @@ class FairQueue:
 
     def _lane(self, tier: TierQueue, now: float, *, noisy: bool) -> Iterator[Flow]:
         """Users who may be served now, in their order."""
-        for _, _, flow in tier.order:
+        for _, _, flow in self._busy(tier) if noisy else tier.order:
             if self._eligible(tier, flow, now) and self._is_noisy(tier, flow) == noisy:
                 yield flow
+
+    def _busy(self, tier: TierQueue) -> list[Place]:
+        """The places of users with a job in flight: the only ones that can be noisy."""
+        flows = (tier.flows.get(user) for user in self.in_flight)
+        return sorted((flow.tag, flow.head.id, flow) for flow in flows if flow and flow.jobs)
 
 
 def prefer_loaded(first: Flow, others: Iterator[Flow], now: float, loaded: Collection[str]) -> Flow:
