@@ -6,11 +6,18 @@ answers more than a line (bulk strings, arrays) belongs to `libs.events.connecti
 """
 
 import asyncio
+import contextlib
 import ssl
 from collections import deque
 from typing import Any, cast
 
+from redis.asyncio import Sentinel
 from redis.asyncio.connection import SSLConnection, parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from libs.kernel.redis_address import SentinelAddress, read_sentinel_url
 
 STUCK_SECONDS = 0.5  # a connection that owes an answer for so long is given up
 
@@ -75,13 +82,15 @@ class _Line(asyncio.Protocol):
 
 
 class RedisLine:
-    """The connection of `redis://[user:password@]host[:port][/db]` (`rediss://` for TLS).
+    """The connection of a URL of `libs.kernel.redis_address`.
 
     It is opened by the first call, and anew after a failure.
     """
 
     def __init__(self, url: str) -> None:
-        self._place: dict[str, Any] = dict(parse_url(url))
+        self._sentinel = read_sentinel_url(url)
+        place = _place_of(self._sentinel) if self._sentinel else parse_url(url)
+        self._place: dict[str, Any] = dict(place)
         self._line: _Line | None = None
         self._connecting = asyncio.Lock()
 
@@ -123,10 +132,13 @@ class RedisLine:
     async def _open(self) -> _Line:
         place = self._place
         is_secure = place.get("connection_class") is SSLConnection
+        host, port = place.get("host", "localhost"), place.get("port", 6379)
+        if self._sentinel is not None:
+            host, port = await _find_primary(self._sentinel)
         _, line = await asyncio.get_running_loop().create_connection(
             _Line,
-            place.get("host", "localhost"),
-            place.get("port", 6379),
+            host,
+            port,
             ssl=ssl.create_default_context() if is_secure else None,
         )
         try:
@@ -142,6 +154,34 @@ class RedisLine:
             await line.ask(b"AUTH", *(word.encode() for word in login))
         if self._place.get("db"):
             await line.ask(b"SELECT", b"%d" % self._place["db"])
+
+
+def _place_of(address: SentinelAddress) -> dict[str, Any]:
+    return {"username": address.username, "password": address.password, "db": address.db}
+
+
+async def _find_primary(address: SentinelAddress) -> tuple[str, int]:
+    """What the first Sentinel says that answers; raises RedisError if none does."""
+    asking = [asyncio.create_task(_ask_sentinel(place, address)) for place in address.sentinels]
+    try:
+        for answer in asyncio.as_completed(asking):
+            with contextlib.suppress(RedisError, OSError):
+                return await answer
+        raise RedisAway("no Sentinel names a primary")
+    finally:
+        for task in asking:
+            task.cancel()
+
+
+async def _ask_sentinel(place: tuple[str, int], address: SentinelAddress) -> tuple[str, int]:
+    login = {"username": address.sentinel_username, "password": address.sentinel_password}
+    once = Retry(NoBackoff(), 0)
+    sentinel = Sentinel([place], sentinel_kwargs={**login, "retry": once})
+    try:
+        host, port = await sentinel.discover_master(address.primary)
+    finally:
+        await sentinel.sentinels[0].aclose()
+    return str(host), int(port)
 
 
 def _give_up(line: _Line, answer: asyncio.Future[bytes]) -> None:
