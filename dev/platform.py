@@ -35,6 +35,7 @@ MIGRATION_OWNERS = (
     "libs.mail",
     "libs.auth",
     "libs.credits",
+    "libs.webhooks",
     "services.user",
     "services.payment",
     "services.model",

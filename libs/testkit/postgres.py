@@ -35,7 +35,7 @@ ROLES = (
 )
 OWNERS = (
     *("libs.db", "libs.audit", "libs.jobs", "libs.web", "libs.tiers", "libs.mail"),
-    *("libs.auth", "libs.credits"),
+    *("libs.auth", "libs.credits", "libs.webhooks"),
     *("services.user", "services.payment", "services.model", "services.gallery"),
     "services.generation",
 )

@@ -23,7 +23,7 @@ LIBRARY_LAYERS = (
     {"audit", "events", "mail", "storage", "tiers", "triton"},
     {"credits", "web"},
     {"auth"},
-    {"jobs", "privacy"},
+    {"jobs", "privacy", "webhooks"},
     {"testkit"},
 )
 LAYER = {name: level for level, names in enumerate(LIBRARY_LAYERS) for name in names}

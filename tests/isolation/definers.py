@@ -26,6 +26,7 @@ DEFINERS: Mapping[str, str] = {
     "gallery.stored_bytes_of_tenant": "sums the tenant's own images for a service without rights",
     "generation.queue_outlook": "counts everybody's waiting jobs for an estimate; answers sums",
     "generation.usage_of_tenant": "counts the tenant's own jobs for a service without rights there",
+    "identity.address_of_tenant": "tells who writes to the tenant the tenant's own address",
     "identity.change_access": "roles and suspension change here alone, if the tenant is an admin",
     "identity.drop_pending_registrations": "voids what waits for the tenant's own address",
     "identity.find_identity_owner": "who signs in with a provider is known by it before by us",

@@ -105,6 +105,16 @@ ONE_ROW_EACH = {
     "generation.user_clocks": """
         INSERT INTO generation.user_clocks (pool, tier, user_id)
         VALUES ('standard', 'free', :user)""",
+    "webhooks.endpoints": """
+        INSERT INTO webhooks.endpoints (id, user_id, url, events, created_at)
+        VALUES (:id, :user, 'https://hooks.example.com', '{image.created}', now())""",
+    "webhooks.secrets": """
+        INSERT INTO webhooks.secrets (id, user_id, endpoint_id, secret, created_at)
+        VALUES (:id, :user, :id, 'whsec_', now())""",
+    "webhooks.deliveries": """
+        INSERT INTO webhooks.deliveries
+            (id, user_id, endpoint_id, message_id, type, body, next_try_at, created_at)
+        VALUES (:id, :user, :id, :id, 'image.created', '{}', now(), now())""",
     "billing.inbox": """
         INSERT INTO billing.inbox
             (id, event_name, subject, body, body_sha256, received_at, user_id, next_try_at)
