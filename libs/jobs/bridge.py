@@ -21,3 +21,7 @@ class AsyncBridge:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run to the end and answer or raise; blocks the calling thread, not the loop."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+    def start(self, work: Coroutine[Any, Any, object]) -> None:
+        """Run beside everything else, until the process ends."""
+        asyncio.run_coroutine_threadsafe(work, self.loop)

@@ -165,7 +165,7 @@ class FairQueue:
         return len(self._waiting)
 
     def enter(self, job: QueuedJob) -> None:
-        """Queue a job: one that was accepted, or one that was handed back."""
+        """Queue a job that was accepted, or whose rest is over."""
         self._waiting[job.id] = job
         self.tiers[job.tier].enter(job)
 
@@ -176,7 +176,7 @@ class FairQueue:
         return job
 
     def end(self, job: QueuedJob, executed_cost: int) -> None:
-        """A job in flight has ended, having executed so much; a hand-back executed nothing."""
+        """A job in flight has ended, having executed so much."""
         tier = self.tiers[job.tier]
         for counts in (self.in_flight, tier.in_flight):
             counts[job.user] -= 1
@@ -184,6 +184,11 @@ class FairQueue:
                 del counts[job.user]
         if executed_cost != job.cost:
             tier.correct(job.user, job.cost - executed_cost)
+
+    def hand_back(self, job: QueuedJob) -> None:
+        """A job in flight waits again, and nothing was executed."""
+        self.enter(job)
+        self.end(job, executed_cost=0)
 
     def set_shares(self, slots: int) -> None:
         """Reckon every tier's share anew from who is active now."""
@@ -247,7 +252,7 @@ class FairQueue:
                 flows = self._lane(tier, now, noisy=noisy)
                 first = next(flows, None)
                 if first is not None:
-                    flow = prefer_loaded(first, flows, now, loaded)
+                    flow = first if noisy else prefer_loaded(first, flows, now, loaded)
                     return Choice(tier, flow, not (noisy and noisy_first), flow is first)
         return None
 

@@ -12,6 +12,7 @@ from libs.db.base import Base
 from libs.tiers.catalogue import Pool, TierName
 
 JobState = Literal["queued", "running", "succeeded", "partial", "failed", "cancelled", "expired"]
+Mark = dict[str, Any]  # a moment of a job's life: {"name", "at", ...}
 FINAL_STATES: tuple[JobState, ...] = ("succeeded", "partial", "failed", "cancelled", "expired")
 
 
@@ -35,12 +36,12 @@ class Job(Base):
     attempt: Mapped[int] = mapped_column(default=0)
     failures: Mapped[int] = mapped_column(default=0)
     worker: Mapped[str | None]
-    lease_until: Mapped[datetime | None]
-    cancel_requested: Mapped[bool] = mapped_column(default=False)
     images_done: Mapped[int] = mapped_column(default=0)
     error: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     created_at: Mapped[datetime]
+    due: Mapped[bool] = mapped_column(default=True)
     due_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
+    marks: Mapped[list[Mark]] = mapped_column(JSONB, server_default=FetchedValue())
     expires_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

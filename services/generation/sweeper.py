@@ -1,12 +1,13 @@
 """The sweeper: brings back what was lost, ends what waited too long, re-issues wake-ups."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 from celery import Celery
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,19 +16,20 @@ from libs.db.engine import Sessions
 from libs.db.transaction import set_tenant
 from libs.jobs.celery_app import queue_of_pool
 from libs.jobs.outbox import add_event
+from libs.jobs.rounds import repeat
 from libs.telemetry.logs import get_logger
 from services.generation.answers import finished_event
 from services.generation.attempts import LEASE_EXPIRED, MAX_FAILURES
 from services.generation.models import Job
-from services.generation.repository import sweeps
+from services.generation.repository import sweeps, workers
 from services.generation.service.endings import finish_job, hand_back_job
 from services.generation.wake_ups import WAKE_UP
 
 log = get_logger(__name__)
-SWEEP_SECONDS = 2.0
 MAX_WAKE_UPS = 50
 MAX_JOBS = 100  # in one sweep
 swept = Counter("easel_jobs_swept_total", "Jobs that the sweeper took care of", ("outcome",))
+last_round = Gauge("easel_sweeper_last_round_seconds", "When a round last ended well", ("round",))
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,8 @@ async def recover_lost_jobs(sweeper: Sweeper) -> None:
 async def expire_job(session: AsyncSession, job: Job) -> None:
     """A queued job's deadline has passed: it ends, and nothing is charged."""
     await set_tenant(session, job.user_id)
-    await sweeps.expire(session, job.id)
     await settle_hold(session, user_id=job.user_id, hold_id=job.id, captured=0)
+    await sweeps.expire(session, job.id)
     await session.refresh(job)
     await add_event(session, finished_event(job))
     swept.labels("expired").inc()
@@ -86,30 +88,52 @@ async def one_by_one(
             await treat(session, job)
 
 
-async def wake_workers(sweeper: Sweeper) -> None:
-    """Issue wake-ups for due jobs where the queue of their pool holds none (Redis was lost)."""
+async def end_rests(sweeper: Sweeper) -> None:
+    """Jobs whose rest after a failure is over wait again."""
     async with sweeper.sessions.begin() as session:
-        due = await sweeps.count_due(session)
-    for pool, count in due.items():
+        await sweeps.end_rests(session)
+
+
+async def wake_workers(sweeper: Sweeper) -> None:
+    """Issue wake-ups for due jobs where the queue of their pool holds too few (Redis was lost)."""
+    async with sweeper.sessions.begin() as session:
+        waiting = await sweeps.count_waiting_users(session, MAX_WAKE_UPS)
+    for pool, users in waiting.items():
         queue = queue_of_pool(pool)
-        length = cast(Awaitable[int], sweeper.redis.llen(queue))
-        missing = min(count, MAX_WAKE_UPS) - await length
-        for _ in range(missing):
+        length = cast(Awaitable[int], sweeper.redis.llen(queue)) if users else None
+        for _ in range(users - await length if length is not None else 0):
             await asyncio.to_thread(sweeper.celery.send_task, WAKE_UP, queue=queue, retry=False)
 
 
-async def forget_old_answers(sweeper: Sweeper) -> None:
-    """Delete stored answers of idempotent requests after their day."""
+async def forget(sweeper: Sweeper) -> None:
+    """Delete what nobody needs: answers after their day, places of users with nothing waiting."""
     async with sweeper.sessions.begin() as session:
         await sweeps.forget_old_answers(session)
+    async with sweeper.sessions.begin() as session:
+        await sweeps.forget_flows(session)
+        await workers.forget_gone(session)
 
 
 async def sweep_forever(sweeper: Sweeper) -> None:
-    """Sweep every two seconds; an outage of a part ends one sweep, not the sweeper."""
-    while True:
-        for work in (recover_lost_jobs, expire_jobs, wake_workers, forget_old_answers):
-            try:
-                await work(sweeper)
-            except Exception as error:  # noqa: BLE001 - whatever is away, try again
-                log.warning("sweep_waits", work=work.__name__, error=repr(error))
-        await asyncio.sleep(SWEEP_SECONDS)
+    """All rounds side by side; an outage of a part ends one round, not the sweeper."""
+    await asyncio.gather(
+        *(
+            repeat(
+                work.__name__,
+                partial(work, sweeper),
+                seconds=seconds,
+                wake=asyncio.Event(),
+                last_round=last_round,
+            )
+            for work, seconds in ROUNDS.items()
+        )
+    )
+
+
+ROUNDS: Mapping[Callable[[Sweeper], Awaitable[None]], float] = {
+    recover_lost_jobs: 0.5,
+    expire_jobs: 1.0,
+    end_rests: 0.5,
+    wake_workers: 1.0,
+    forget: 60.0,
+}

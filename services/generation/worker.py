@@ -15,7 +15,7 @@ from libs.db.engine import build_engine, build_sessions
 from libs.db.transaction import transaction
 from libs.events.connection import build_redis
 from libs.jobs.bridge import AsyncBridge
-from libs.jobs.celery_app import build_celery, queue_of_pool
+from libs.jobs.celery_app import build_celery, queue_of_pool, run_worker
 from libs.kernel.settings import load
 from libs.storage.objects import ObjectStore, StorageSettings
 from libs.telemetry.logs import configure_logs
@@ -25,6 +25,7 @@ from libs.triton.client import TritonClient
 from services.generation.client.tier_changes import UPKEEP_QUEUE
 from services.generation.service.drawing import Studio
 from services.generation.service.execution import TURN_SECONDS, Worker, work_until_idle
+from services.generation.service.presence import be_present
 from services.generation.service.reweighing import reweigh_jobs
 from services.generation.settings import WorkerSettings
 from services.generation.tasks import register_reweighing, register_wake_up
@@ -48,6 +49,7 @@ async def build_worker(settings: WorkerSettings) -> Worker:
     return Worker(
         name=f"{socket.gethostname()}:{os.getpid()}",
         pools=settings.pools,
+        slots=settings.worker_concurrency,
         sessions=build_sessions(engine),
         studio=Studio(triton, store, build_redis(settings.redis_url)),
         stopping=asyncio.Event(),
@@ -76,24 +78,18 @@ def main() -> None:
     worker = bridge.run(build_worker(settings))
     celery = build_celery(settings.redis_url)
     register_tasks(celery, bridge, worker)
+    bridge.start(be_present(worker))
     queues = [*map(queue_of_pool, settings.pools), UPKEEP_QUEUE]
 
     def stop_claiming(**_signal: object) -> None:
         bridge.loop.call_soon_threadsafe(worker.stopping.set)
 
     signals.worker_shutting_down.connect(stop_claiming)
-    celery.worker_main(
-        [
-            "worker",
-            "--pool=threads",
-            f"--concurrency={settings.worker_concurrency}",
-            f"--queues={','.join(queues)}",
-            f"--hostname=worker-{os.getpid()}@%h",
-            f"--loglevel={settings.log_level}",
-            "--without-gossip",
-            "--without-mingle",
-            "--without-heartbeat",
-        ]
+    run_worker(
+        celery,
+        queues=queues,
+        threads=settings.worker_concurrency,
+        log_level=settings.log_level,
     )
 
 

@@ -15,7 +15,6 @@ from PIL.PngImagePlugin import PngInfo
 from libs.db.transaction import transaction
 from libs.kernel.ids import new_id
 from libs.testkit.lemon_squeezy.books import sign
-from libs.tiers.catalogue import load_catalogue
 from services.generation.models import Job
 from services.generation.repository import leases
 from services.generation.schemas import ResolvedRequest
@@ -154,11 +153,11 @@ class Life:
         return self.stack.run(self.take())
 
     async def take(self) -> Job:
-        sessions, tiers = self.stack.sessions("worker"), load_catalogue().tiers
+        sessions = self.stack.sessions("worker")
         job = None
         for pool in ("premium", "standard"):
             async with sessions.begin() as session:
-                job = job or await leases.claim_next(session, pool=pool, worker="test", tiers=tiers)
+                job = job or await leases.claim_next(session, pool=pool, worker="test")
         assert job is not None and job.user_id == self.id
         return job
 

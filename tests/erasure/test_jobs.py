@@ -20,7 +20,7 @@ def cancel(life: Life, job: Job) -> None:
 
     async def close() -> None:
         async with life.stack.sessions("worker").begin() as session:
-            assert await leases.renew(session, leases.Claim(job.id, job.attempt))
+            assert await leases.renew(session, leases.claim_of(job))
         async with transaction(life.stack.sessions("worker"), life.id) as session:
             await finish_job(session, job, "cancelled", captured=500)
 

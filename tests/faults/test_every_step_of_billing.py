@@ -190,9 +190,9 @@ async def test_a_free_month_is_given_once_wherever_the_worker_dies(stepper: Step
 
 ADD_JOB = """
     INSERT INTO generation.jobs (id, user_id, tier, pool, model, base, state, request,
-        quoted_millicredits, attempt, worker, lease_until, started_at)
+        quoted_millicredits, attempt, worker, started_at)
     VALUES (:job, :user, 'free', 'standard', 'demo', 'demo', 'running', :request, 200000, 1, 'w',
-        now() + interval '1 hour', now())
+        now())
 """
 JOB = "SELECT state, captured_millicredits FROM generation.jobs WHERE user_id = :user"
 

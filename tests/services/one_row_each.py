@@ -100,11 +100,14 @@ ONE_ROW_EACH = {
         VALUES (:id, :user, 'private', 'Private', 'lora', 'sd15', '', 512, 512, 512, 20, 5)""",
     "generation.jobs": """
         INSERT INTO generation.jobs
-            (id, user_id, tier, pool, model, base, request, quoted_millicredits)
-        VALUES (:id, :user, 'free', 'standard', 'demo', 'demo', '{}', 1000)""",
-    "generation.user_clocks": """
-        INSERT INTO generation.user_clocks (pool, tier, user_id)
-        VALUES ('standard', 'free', :user)""",
+            (id, user_id, tier, pool, model, base, request, quoted_millicredits, due)
+        VALUES (:id, :user, 'free', 'standard', 'demo', 'demo', '{}', 1000, false)""",
+    "generation.flows": """
+        INSERT INTO generation.flows (pool, tier, user_id)
+        VALUES ('premium', 'studio', :user)""",
+    "generation.leases": """
+        INSERT INTO generation.leases (job_id, user_id, pool, tier, attempt, worker, until)
+        VALUES (:id, :user, 'standard', 'free', 1, 'w', now())""",
     "webhooks.endpoints": """
         INSERT INTO webhooks.endpoints (id, user_id, url, events, created_at)
         VALUES (:id, :user, 'https://hooks.example.com', '{image.created}', now())""",

@@ -10,9 +10,9 @@ from libs.privacy.collections import Collection
 from services.generation.models import FINAL_STATES, Job
 
 # The machine that drew it is ours, not theirs.
-COLLECTIONS = (Collection("jobs", "generation.jobs", row="to_jsonb(t) - 'worker' - 'lease_until'"),)
+COLLECTIONS = (Collection("jobs", "generation.jobs", row="to_jsonb(t) - 'worker'"),)
 OUTBOX_NAMES_TENANT = text("SELECT ops.outbox_names_tenant()")
-DELETE_CLOCKS = text("DELETE FROM generation.user_clocks WHERE user_id = :user")
+DELETE_FLOWS = text("DELETE FROM generation.flows WHERE user_id = :user")
 
 
 async def list_unfinished(session: AsyncSession, user_id: UUID, limit: int) -> Sequence[UUID]:
@@ -37,6 +37,6 @@ async def delete_jobs(session: AsyncSession, jobs: Sequence[UUID]) -> None:
     await session.execute(delete(Job).where(Job.id.in_(jobs)))
 
 
-async def delete_clocks(session: AsyncSession, user_id: UUID) -> None:
+async def delete_flows(session: AsyncSession, user_id: UUID) -> None:
     """Forget what fair queueing knows of the user."""
-    await session.execute(DELETE_CLOCKS, {"user": user_id})
+    await session.execute(DELETE_FLOWS, {"user": user_id})

@@ -1,95 +1,80 @@
-"""Queries of the workers: claim, renew, hand back, finish. All are fenced by (id, attempt).
+"""Queries of the workers: claim, renew, hand back, finish. All are fenced by (id, attempt, worker).
 
 A worker whose attempt is no longer the newest, or whose job is not running any more, changes
-nothing: every statement names both and answers whether it hit.
+nothing: every statement names all three and answers whether it hit. What is in flight stands in
+`generation.leases`, which the database keeps in step with the jobs.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from libs.tiers.catalogue import Tier
-from services.generation.models import Job
+from libs.tiers import fair_queue
+from libs.tiers.catalogue import load_catalogue
+from services.generation.models import Job, Mark
 
 LEASE_SECONDS = 15
 
-LOCK_POOL = text("SELECT virtual_time FROM generation.pool_clocks WHERE pool = :pool FOR UPDATE")
-NEXT_JOB = text(
-    """
-    SELECT j.id, j.tier, j.user_id, j.quoted_millicredits,
-        greatest(t.finish_tag, CAST(:now_tag AS numeric), 0) AS tier_start,
-        greatest(u.finish_tag, t.virtual_time, 0) AS user_start
-    FROM generation.jobs j
-    JOIN unnest(CAST(:tiers AS text[]), CAST(:limits AS int[])) AS l(tier, running)
-        ON l.tier = j.tier
-    LEFT JOIN generation.tier_clocks t ON t.pool = j.pool AND t.tier = j.tier
-    LEFT JOIN generation.user_clocks u
-        ON u.pool = j.pool AND u.tier = j.tier AND u.user_id = j.user_id
-    WHERE j.pool = :pool AND j.state = 'queued' AND j.due_at <= now()
-        AND (j.expires_at IS NULL OR j.expires_at > now())
-        AND l.running > (
-            SELECT count(*) FROM generation.jobs r
-            WHERE r.user_id = j.user_id AND r.state = 'running'
-        )
-    ORDER BY tier_start, user_start, j.id
-    LIMIT 1 FOR UPDATE OF j SKIP LOCKED
-    """
-)
+TIERS = load_catalogue().tiers
+RULES = fair_queue.rules_of(TIERS)
+POLICY = {
+    "tiers": [rule.name for rule in RULES],
+    "weights": [rule.weight for rule in RULES],
+    "running": [rule.running_jobs for rule in RULES],
+    "bounds": [rule.bound_seconds for rule in RULES],
+    "overdue_every": fair_queue.OVERDUE_EVERY,
+    "noisy_every": fair_queue.NOISY_EVERY,
+    "affinity_seconds": fair_queue.AFFINITY_SECONDS,
+    "affinity_depth": fair_queue.AFFINITY_DEPTH,
+    "lease_seconds": LEASE_SECONDS,
+}
 CLAIM = text(
-    f"""
-    UPDATE generation.jobs SET state = 'running', attempt = attempt + 1, worker = :worker,
-        lease_until = now() + interval '{LEASE_SECONDS} seconds',
-        started_at = coalesce(started_at, now())
-    WHERE id = :id
     """
-)
-ADVANCE_CLOCKS = (
-    text("UPDATE generation.pool_clocks SET virtual_time = :tier_start WHERE pool = :pool"),
-    text(
-        """
-        INSERT INTO generation.tier_clocks (pool, tier, finish_tag, virtual_time)
-        VALUES (:pool, :tier, :tier_finish, :user_start)
-        ON CONFLICT (pool, tier) DO UPDATE
-        SET finish_tag = excluded.finish_tag, virtual_time = excluded.virtual_time
-        """
-    ),
-    text(
-        """
-        INSERT INTO generation.user_clocks (pool, tier, user_id, finish_tag)
-        VALUES (:pool, :tier, :user_id, :user_finish)
-        ON CONFLICT (pool, tier, user_id) DO UPDATE SET finish_tag = excluded.finish_tag
-        """
-    ),
+    SELECT * FROM generation.claim_job(:pool, :worker, CAST(:loaded AS text[]),
+        CAST(:tiers AS text[]), CAST(:weights AS int[]), CAST(:running AS int[]),
+        CAST(:bounds AS float8[]), :overdue_every, :noisy_every, :affinity_seconds,
+        :affinity_depth, :lease_seconds, coalesce(CAST(:now AS timestamptz), now()))
+    """
 )
 RENEW = text(
     f"""
-    UPDATE generation.jobs SET lease_until = now() + interval '{LEASE_SECONDS} seconds'
-    WHERE id = :id AND attempt = :attempt AND state = 'running'
-    RETURNING cancel_requested
+    UPDATE generation.leases SET until = now() + interval '{LEASE_SECONDS} seconds'
+    WHERE job_id = :id AND attempt = :attempt AND worker = :worker
+    RETURNING cancel_requested, set_config('synchronous_commit', 'off', true)
     """
 )
+FENCE = "id = :id AND attempt = :attempt AND worker = :worker AND state = 'running'"
+LOCK = text(f"SELECT id FROM generation.jobs WHERE {FENCE} FOR UPDATE")
+WANTS_CANCEL = text("SELECT cancel_requested FROM generation.leases WHERE job_id = :id")
+REQUEST_CANCEL = text("UPDATE generation.leases SET cancel_requested = true WHERE job_id = :id")
 HAND_BACK = text(
-    """
-    UPDATE generation.jobs SET state = 'queued', lease_until = NULL, worker = NULL,
-        failures = failures + :failures,
-        due_at = now() + make_interval(secs => CAST(:delay_seconds AS float8))
-    WHERE id = :id AND attempt = :attempt AND state = 'running'
+    f"""
+    UPDATE generation.jobs SET state = 'queued', worker = NULL, failures = failures + :failures,
+        due = CAST(:delay_seconds AS float8) <= 0,
+        due_at = now() + make_interval(secs => CAST(:delay_seconds AS float8)),
+        marks = marks || CAST(:marks AS jsonb) || jsonb_build_object(
+            'name', 'queued', 'at', clock_timestamp(), 'reason', CAST(:reason AS text))
+    WHERE {FENCE}
     RETURNING failures
     """
 )
 FINISH = text(
-    """
-    UPDATE generation.jobs SET state = :state, lease_until = NULL, finished_at = now(),
+    f"""
+    UPDATE generation.jobs SET state = :state, finished_at = clock_timestamp(),
         captured_millicredits = :captured, images_done = :images_done,
-        error = CAST(:error AS jsonb)
-    WHERE id = :id AND attempt = :attempt AND state = 'running'
+        error = CAST(:error AS jsonb), marks = marks || CAST(:marks AS jsonb)
+    WHERE {FENCE}
     RETURNING id
     """
+)
+GIVE_BACK = text(
+    "SELECT generation.give_back(:user_id, :pool, :tier, :weight, CAST(:unused AS bigint))"
 )
 
 
@@ -99,63 +84,84 @@ class LeaseLost(Exception):
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to work on a job until the lease ends; `attempt` is the fencing number."""
+    """The right to work on a job until the lease ends; `attempt` and `worker` are the fence."""
 
     job_id: UUID
     attempt: int
+    worker: str
 
     def key(self) -> dict[str, Any]:
         """What every fenced statement names."""
-        return {"id": self.job_id, "attempt": self.attempt}
+        return {"id": self.job_id, "attempt": self.attempt, "worker": self.worker}
+
+
+def claim_of(job: Job) -> Claim:
+    """The claim under which a running job was read."""
+    if job.worker is None:
+        raise LeaseLost(f"{job.id} is in nobody's hands")
+    return Claim(job.id, job.attempt, job.worker)
 
 
 async def claim_next(
-    session: AsyncSession, *, pool: str, worker: str, tiers: tuple[Tier, ...]
+    session: AsyncSession,
+    *,
+    pool: str,
+    worker: str,
+    loaded: tuple[str, ...] = (),
+    now: datetime | None = None,
 ) -> Job | None:
-    """Choose and claim the job of a pool that is due by weighted fair order, or None.
+    """Claim the job of a pool whose turn it is, or None (`libs.tiers.fair_queue` says whose).
 
-    Start-time fair queueing over tiers by weight and over users inside a tier; cost is the quote
-    (GPU-milliseconds). The pool's clock row serialises the choice.
+    `loaded` are the models that the worker has at hand; `now` is the database's clock if None.
     """
-    now_tag = await session.scalar(LOCK_POOL, {"pool": pool})
-    limits = {"tiers": [t.name for t in tiers], "limits": [t.running_jobs for t in tiers]}
-    found = await session.execute(NEXT_JOB, {"pool": pool, "now_tag": now_tag, **limits})
-    chosen = found.one_or_none()
-    if chosen is None:
-        return None
-    await session.execute(CLAIM, {"id": chosen.id, "worker": worker})
-    weight = next(tier.weight for tier in tiers if tier.name == chosen.tier)
-    clocks = {
-        "pool": pool,
-        "tier": chosen.tier,
-        "user_id": chosen.user_id,
-        "tier_start": chosen.tier_start,
-        "user_start": chosen.user_start,
-        "tier_finish": chosen.tier_start + chosen.quoted_millicredits / Decimal(weight),
-        "user_finish": chosen.user_start + chosen.quoted_millicredits,
-    }
-    for statement in ADVANCE_CLOCKS:
-        await session.execute(statement, clocks)
-    return await session.get_one(Job, chosen.id)
+    values = {**POLICY, "pool": pool, "worker": worker, "loaded": list(loaded), "now": now}
+    job: Job | None = await session.scalar(select(Job).from_statement(CLAIM), values)
+    return job
 
 
 async def renew(session: AsyncSession, claim: Claim) -> bool:
-    """Extend the lease; True if the user wants the job cancelled. Raises LeaseLost."""
+    """Extend the lease; True if the user wants the job cancelled. Raises LeaseLost.
+
+    In a transaction of its own, whose commit does not wait for the disk: a renewal that a crash of
+    the server loses makes the lease end sooner, and nothing worse.
+    """
     cancel_requested = await session.scalar(RENEW, claim.key())
     if cancel_requested is None:
         raise LeaseLost(str(claim.job_id))
     return bool(cancel_requested)
 
 
-async def hand_back(
-    session: AsyncSession, claim: Claim, *, delay_seconds: float, failures: int
-) -> int:
-    """Put the job back into the queue; answers how often it has failed. Raises LeaseLost."""
-    values = {**claim.key(), "delay_seconds": delay_seconds, "failures": failures}
-    total = await session.scalar(HAND_BACK, values)
-    if total is None:
+async def request_cancel(session: AsyncSession, job_id: UUID) -> None:
+    """Tell the worker of a running job, which the caller has locked, to end it."""
+    await session.execute(REQUEST_CANCEL, {"id": job_id})
+
+
+async def lock_claimed(session: AsyncSession, claim: Claim) -> bool:
+    """Lock a job in flight; True if the user wants it cancelled. Raises LeaseLost."""
+    if await session.scalar(LOCK, claim.key()) is None:
         raise LeaseLost(str(claim.job_id))
-    return int(total)
+    return bool(await session.scalar(WANTS_CANCEL, {"id": claim.job_id}))
+
+
+async def hand_back(
+    session: AsyncSession,
+    claim: Claim,
+    *,
+    reason: str,
+    delay_seconds: float,
+    failures: int,
+    marks: Sequence[Mark] = (),
+) -> None:
+    """Put the job back into the queue, to rest for so long first. Raises LeaseLost."""
+    values = {
+        **claim.key(),
+        "reason": reason,
+        "delay_seconds": delay_seconds,
+        "failures": failures,
+        "marks": json.dumps(list(marks)),
+    }
+    if await session.scalar(HAND_BACK, values) is None:
+        raise LeaseLost(str(claim.job_id))
 
 
 async def finish(
@@ -166,6 +172,7 @@ async def finish(
     captured: int,
     images_done: int,
     error: dict[str, str] | None,
+    marks: Sequence[Mark] = (),
 ) -> None:
     """Write a final state. Raises LeaseLost, upon which the whole transaction must roll back."""
     values = {
@@ -174,6 +181,17 @@ async def finish(
         "captured": captured,
         "images_done": images_done,
         "error": None if error is None else json.dumps(error),
+        "marks": json.dumps(list(marks)),
     }
     if await session.scalar(FINISH, values) is None:
         raise LeaseLost(str(claim.job_id))
+
+
+async def give_back(session: AsyncSession, job: Job, executed: int) -> None:
+    """Give the user and the tier back what a claimed job was charged in the order of service and
+    did not use, in milli-credits. Claims wait for it: the last statement of its transaction."""
+    unused = job.quoted_millicredits - executed
+    if unused:
+        weight = load_catalogue().tier(job.tier).weight
+        values = {"user_id": job.user_id, "pool": job.pool, "tier": job.tier, "weight": weight}
+        await session.execute(GIVE_BACK, {**values, "unused": unused})

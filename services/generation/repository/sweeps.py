@@ -11,13 +11,39 @@ from services.generation.models import Job
 DELETE_OLD_KEYS = text(
     "DELETE FROM ops.idempotency_keys WHERE created_at < now() - CAST(:age AS interval)"
 )
+WITHOUT_LEASE = text(
+    """
+    SELECT j.* FROM generation.leases l JOIN generation.jobs j ON j.id = l.job_id
+    WHERE l.until < now() AND j.state = 'running'
+    ORDER BY l.until LIMIT 1 FOR UPDATE OF j SKIP LOCKED
+    """
+)
+# Users with nothing waiting start where their tier is: what is behind that says nothing.
+FORGET_FLOWS = text(
+    """
+    DELETE FROM generation.flows f USING generation.tier_clocks c
+    WHERE c.pool = f.pool AND c.tier = f.tier AND f.head_id IS NULL AND f.tag <= c.virtual_time
+    """
+)
+END_REST = text(
+    "UPDATE generation.jobs SET due = true WHERE state = 'queued' AND NOT due AND due_at <= now()"
+    " RETURNING pool"
+)
+WAITING_USERS = text(
+    """
+    SELECT p.pool, (SELECT count(*) FROM (
+        SELECT FROM generation.flows f WHERE f.pool = p.pool AND f.head_id IS NOT NULL LIMIT :most
+    ) counted) AS users
+    FROM generation.pool_clocks p
+    """
+)
 IDEMPOTENCY_LIFETIME = timedelta(hours=24)
 
 
 async def next_without_lease(session: AsyncSession) -> Job | None:
     """A running job whose worker has stopped renewing, locked."""
-    query = select(Job).where(Job.state == "running", Job.lease_until < func.now())
-    return await session.scalar(query.limit(1).with_for_update(skip_locked=True))
+    job: Job | None = await session.scalar(select(Job).from_statement(WITHOUT_LEASE))
+    return job
 
 
 async def next_past_deadline(session: AsyncSession) -> Job | None:
@@ -32,16 +58,22 @@ async def expire(session: AsyncSession, job_id: UUID) -> None:
     await session.execute(update(Job).where(Job.id == job_id).values(values))
 
 
-async def count_due(session: AsyncSession) -> dict[str, int]:
-    """Queued jobs that could start now, by pool."""
-    query = (
-        select(Job.pool, func.count().label("due"))
-        .where(Job.state == "queued", Job.due_at <= func.now())
-        .group_by(Job.pool)
-    )
-    return {row.pool: row.due for row in (await session.execute(query)).all()}
+async def count_waiting_users(session: AsyncSession, most: int) -> dict[str, int]:
+    """Users with a due job, by pool, counted up to `most`."""
+    rows = (await session.execute(WAITING_USERS, {"most": most})).all()
+    return {row.pool: row.users for row in rows}
+
+
+async def end_rests(session: AsyncSession) -> int:
+    """Let jobs that have rested for long enough wait again; how many."""
+    return len((await session.execute(END_REST)).all())
 
 
 async def forget_old_answers(session: AsyncSession) -> None:
     """Delete the stored answers of idempotent requests after a day."""
     await session.execute(DELETE_OLD_KEYS, {"age": IDEMPOTENCY_LIFETIME})
+
+
+async def forget_flows(session: AsyncSession) -> None:
+    """Delete the places of users who have nothing waiting and nothing that counts against them."""
+    await session.execute(FORGET_FLOWS)

@@ -11,7 +11,7 @@ from services.gallery.client.images import ImageRecord, record_image
 from services.generation.answers import finished_event
 from services.generation.attempts import requeued_event
 from services.generation.client.tier_changes import announce_tier_change
-from services.generation.models import Job, JobState
+from services.generation.models import Job, JobState, Mark
 from services.generation.repository import leases
 
 
@@ -23,6 +23,7 @@ async def finish_job(
     captured: int = 0,
     images: Sequence[ImageRecord] = (),
     error: dict[str, str] | None = None,
+    marks: Sequence[Mark] = (),
 ) -> None:
     """Write the final state, the images, capture and release, and the events.
 
@@ -30,11 +31,12 @@ async def finish_job(
     """
     await leases.finish(
         session,
-        leases.Claim(job.id, job.attempt),
+        leases.claim_of(job),
         state=state,
         captured=captured,
         images_done=len(images),
         error=error,
+        marks=marks,
     )
     for image in images:
         await record_image(session, image)
@@ -42,6 +44,7 @@ async def finish_job(
     await settle_hold(session, user_id=job.user_id, hold_id=job.id, captured=captured)
     closed = await session.get_one(Job, job.id, populate_existing=True)
     await add_event(session, finished_event(closed))
+    await leases.give_back(session, job, executed=captured)
 
 
 async def hand_back_job(
@@ -51,18 +54,27 @@ async def hand_back_job(
     *,
     delay_seconds: float = 0,
     failures: int = 0,
+    marks: Sequence[Mark] = (),
 ) -> None:
     """Queue the job again; one whose owner wants it cancelled ends here, free of charge.
 
     What was drawn is drawn again and charged once. Raises LeaseLost.
     """
-    claim = leases.Claim(job.id, job.attempt)
-    if await leases.renew(session, claim):
-        await finish_job(session, job, "cancelled")
+    claim = leases.claim_of(job)
+    if await leases.lock_claimed(session, claim):
+        await finish_job(session, job, "cancelled", marks=marks)
         return
-    await leases.hand_back(session, claim, delay_seconds=delay_seconds, failures=failures)
+    await leases.hand_back(
+        session,
+        claim,
+        reason=reason["slug"],
+        delay_seconds=delay_seconds,
+        failures=failures,
+        marks=marks,
+    )
     await add_event(session, requeued_event(job, reason))
     await announce_tier_change(session, job.user_id)  # it may have changed while the job ran
+    await leases.give_back(session, job, executed=0)
 
 
 def image_event(job: Job, image: ImageRecord) -> Event:

@@ -21,7 +21,7 @@ JOBS_AT_ONCE = 500  # in one request or transaction; the rest is for the next
 async def erase_user(
     sessions: Sessions, redis: Redis, user_id: UUID, *, clock: Clock
 ) -> str | None:
-    """Erase the user's jobs, their streams and clocks. None: all is gone; else what has to end.
+    """Erase the user's jobs, streams and places in the queue. None: all is gone; else what has to end.
 
     May be repeated and interrupted. Raises ServiceUnavailable while Redis is away.
     """
@@ -39,7 +39,7 @@ async def erase_user(
         async with transaction(sessions, user_id) as session:
             await erasure.delete_jobs(session, jobs)
     async with transaction(sessions, user_id) as session:
-        await erasure.delete_clocks(session, user_id)
+        await erasure.delete_flows(session, user_id)
     return None
 
 

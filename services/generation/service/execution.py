@@ -5,7 +5,7 @@ import contextlib
 import enum
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_client import Counter, Histogram
@@ -16,7 +16,6 @@ from libs.db.engine import Sessions
 from libs.db.transaction import transaction
 from libs.storage.objects import StorageUnavailable
 from libs.telemetry.logs import get_logger
-from libs.tiers.catalogue import load_catalogue
 from libs.triton.errors import (
     EngineStalled,
     EngineUnhealthy,
@@ -59,13 +58,18 @@ class Interruption(enum.Enum):
 
 @dataclass(frozen=True)
 class Worker:
-    """One worker process beside one Triton server; `stopping` is set at SIGTERM."""
+    """One worker process beside one Triton server; `stopping` is set at SIGTERM.
+
+    It runs up to `slots` jobs at once. `loaded` are the models that its engine has drawn with.
+    """
 
     name: str
     pools: tuple[str, ...]
+    slots: int
     sessions: Sessions
     studio: Studio
     stopping: asyncio.Event
+    loaded: set[str] = field(default_factory=set)
 
 
 async def work_until_idle(worker: Worker, *, turn_seconds: float = math.inf) -> str | None:
@@ -90,7 +94,7 @@ async def claim_job(worker: Worker) -> Job | None:
     for pool in worker.pools:
         async with worker.sessions.begin() as session:
             job = await leases.claim_next(
-                session, pool=pool, worker=worker.name, tiers=load_catalogue().tiers
+                session, pool=pool, worker=worker.name, loaded=tuple(worker.loaded)
             )
         if job is not None:
             return job
@@ -134,6 +138,7 @@ async def draw_and_settle(worker: Worker, drawing: Drawing) -> None:
 async def end_attempt(worker: Worker, drawing: Drawing, interruption: Interruption | None) -> None:
     """Close or hand back an attempt that ended without a failure. Raises LeaseLost."""
     if interruption is None:
+        worker.loaded.add(drawing.job.model)
         await close_job(worker, drawing, "succeeded")
     elif interruption is Interruption.CANCELLED:
         await close_job(worker, drawing, "cancelled")
@@ -170,7 +175,7 @@ async def end_task(task: asyncio.Task[Any]) -> None:
 
 async def keep_lease(worker: Worker, job: Job) -> Interruption:
     """Renew every second until there is a reason to stop drawing."""
-    claim = leases.Claim(job.id, job.attempt)
+    claim = leases.claim_of(job)
     while True:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(worker.stopping.wait(), RENEW_SECONDS)
@@ -240,7 +245,8 @@ async def mend_engine(worker: Worker) -> bool:
     """
     try:
         async with asyncio.timeout(MEND_SECONDS):
-            await worker.studio.triton.reload()
+            if await worker.studio.triton.reload():
+                worker.loaded.clear()
     except (TritonError, TimeoutError) as error:
         log.error("engine_not_mended", error=repr(error))
         return False

@@ -11,7 +11,7 @@ from libs.web.pagination import Page, PageRequest, make_page
 from services.generation.answers import finished_event, show_job
 from services.generation.models import FINAL_STATES, Job, JobState
 from services.generation.problems import AlreadyFinished, GenerationNotFound
-from services.generation.repository import jobs
+from services.generation.repository import jobs, leases
 from services.generation.schemas import GenerationAnswer
 
 
@@ -42,11 +42,12 @@ async def cancel_generation(session: AsyncSession, job_id: UUID, *, clock: Clock
     if job is None:
         raise GenerationNotFound()
     if job.state == "queued":
-        job.state, job.finished_at, job.captured_millicredits = "cancelled", clock(), 0
+        # credits before the queue, in the order in which acceptance locks them
         await settle_hold(session, user_id=job.user_id, hold_id=job.id, captured=0)
+        job.state, job.finished_at, job.captured_millicredits = "cancelled", clock(), 0
         await add_event(session, finished_event(job))
     elif job.state == "running":
-        job.cancel_requested = True
+        await leases.request_cancel(session, job.id)
     elif job.state in FINAL_STATES and job.state != "cancelled":
         raise AlreadyFinished(f"It is {job.state}")
     return job

@@ -11,7 +11,7 @@ from libs.credits.ledger import grant_credits, hold_credits
 from libs.db.engine import Sessions
 from libs.db.transaction import transaction
 from libs.kernel.ids import new_id
-from libs.tiers.catalogue import TierName, load_catalogue
+from libs.tiers.catalogue import TierName
 from services.generation.models import Job
 from services.generation.repository import leases
 
@@ -89,16 +89,14 @@ class Queue:
     async def claim(self) -> Job | None:
         """Claim the next due job, as a worker does."""
         async with self.workers.begin() as session:
-            return await leases.claim_next(
-                session, pool="standard", worker="test", tiers=load_catalogue().tiers
-            )
+            return await leases.claim_next(session, pool="standard", worker="test")
 
     async def finish(self, job: Job) -> None:
         """End a claimed job without pictures."""
         async with transaction(self.workers, job.user_id) as session:
             await leases.finish(
                 session,
-                leases.Claim(job.id, job.attempt),
+                leases.claim_of(job),
                 state="succeeded",
                 captured=0,
                 images_done=0,
@@ -113,6 +111,6 @@ class Queue:
 
 async def lose_worker(sessions: Sessions, job_id: UUID) -> None:
     """Let a lease run out now, as if its worker had died."""
-    query = text("UPDATE generation.jobs SET lease_until = now() - interval '1 s' WHERE id = :id")
+    query = text("UPDATE generation.leases SET until = now() - interval '1 s' WHERE job_id = :id")
     async with sessions.begin() as session:
         await session.execute(query, {"id": job_id})

@@ -42,7 +42,7 @@ async def worker(
 ) -> AsyncIterator[Worker]:
     triton: TritonClient = triton_server.client()
     yield Worker(
-        "test", ("standard",), queue.workers, Studio(triton, store, redis), asyncio.Event()
+        "test", ("standard",), 1, queue.workers, Studio(triton, store, redis), asyncio.Event()
     )
     await triton.close()
 
@@ -116,7 +116,8 @@ async def test_a_worker_that_lost_its_lease_writes_nothing(
     work = asyncio.create_task(attempt_job(worker, await claimed(worker)))
     await wait_for_progress(redis, job_id)
     async with queue.workers.begin() as session:
-        await leases.hand_back(session, leases.Claim(job_id, 1), delay_seconds=60, failures=1)
+        claim = leases.Claim(job_id, 1, worker.name)
+        await leases.hand_back(session, claim, reason="test", delay_seconds=60, failures=1)
     async with asyncio.timeout(10):
         await work
     job = await queue.read(user, job_id)
@@ -134,7 +135,7 @@ async def test_a_stopping_worker_hands_its_job_back_unharmed(
     async with asyncio.timeout(10):
         await work
     job = await queue.read(user, job_id)
-    assert (job.state, job.failures, job.lease_until) == ("queued", 0, None)
+    assert (job.state, job.failures, job.worker) == ("queued", 0, None)
 
 
 async def test_a_wish_to_cancel_outlives_the_attempt(
@@ -192,8 +193,8 @@ async def test_a_repeated_attempt_is_paid_once(
         job = await claimed(worker)
         await lose_worker(queue.workers, job_id)
         async with queue.workers.begin() as session:
-            claim = leases.Claim(job_id, job.attempt)
-            await leases.hand_back(session, claim, delay_seconds=0, failures=1)
+            claim = leases.claim_of(job)
+            await leases.hand_back(session, claim, reason="test", delay_seconds=0, failures=1)
     await work_until_idle(worker)
     job = await queue.read(user, job_id)
     assert (job.state, job.attempt) == ("succeeded", MAX_FAILURES)

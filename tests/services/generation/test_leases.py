@@ -82,15 +82,15 @@ async def test_an_older_attempt_can_write_nothing(queue: Queue) -> None:
     old = await queue.claim()
     assert old is not None
     async with queue.workers.begin() as session:
-        claim = leases.Claim(job_id, old.attempt)
-        assert await leases.hand_back(session, claim, delay_seconds=0, failures=1) == 1
+        claim = leases.claim_of(old)
+        await leases.hand_back(session, claim, reason="test", delay_seconds=0, failures=1)
     new = await queue.claim()
     assert new is not None and (new.id, new.attempt) == (job_id, old.attempt + 1)
     async with transaction(queue.workers, user) as session:
         with pytest.raises(leases.LeaseLost):
             await leases.renew(session, claim)
         with pytest.raises(leases.LeaseLost):
-            await leases.hand_back(session, claim, delay_seconds=0, failures=0)
+            await leases.hand_back(session, claim, reason="late", delay_seconds=0, failures=0)
         with pytest.raises(leases.LeaseLost):
             await leases.finish(
                 session, claim, state="succeeded", captured=PRICE, images_done=1, error=None
@@ -100,10 +100,10 @@ async def test_an_older_attempt_can_write_nothing(queue: Queue) -> None:
 
 
 async def test_a_rested_job_is_claimed_only_when_it_is_due(queue: Queue) -> None:
-    job_id = await queue.enter(uuid4())
+    await queue.enter(uuid4())
     job = await queue.claim()
     assert job is not None
     async with queue.workers.begin() as session:
-        claim = leases.Claim(job_id, job.attempt)
-        await leases.hand_back(session, claim, delay_seconds=60, failures=0)
+        claim = leases.claim_of(job)
+        await leases.hand_back(session, claim, reason="test", delay_seconds=60, failures=0)
     assert await queue.claim() is None

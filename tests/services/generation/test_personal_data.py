@@ -32,7 +32,7 @@ SessionsOf = Callable[[str], Sessions]
 BODY = {"model": "demo", "prompt": "a red apple", "width": 64, "height": 64, "metadata": {"a": "b"}}
 LEFT = """
     SELECT (SELECT count(*) FROM generation.jobs WHERE user_id = :user)
-        + (SELECT count(*) FROM generation.user_clocks WHERE user_id = :user)
+        + (SELECT count(*) FROM generation.flows WHERE user_id = :user)
         + (SELECT count(*) FROM credits.holds WHERE user_id = :user)
         + (SELECT count(*) FROM ops.outbox
             WHERE payload::text LIKE '%' || CAST(CAST(:user AS uuid) AS text) || '%')

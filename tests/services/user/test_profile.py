@@ -58,10 +58,10 @@ async def test_what_is_used_and_what_is_left(api: UserApi) -> None:
     old = Owned(user_id=ada.id)
     jobs = """
         INSERT INTO generation.jobs (id, user_id, tier, pool, model, base, request,
-            quoted_millicredits, state, created_at, finished_at, lease_until)
+            quoted_millicredits, state, created_at, finished_at)
         SELECT gen_random_uuid(), :user, 'free', 'standard', 'demo', 'demo', '{}', 1000, state,
             now() - age * interval '1 minute',
-            CASE WHEN state = 'failed' THEN now() END, CASE WHEN state = 'running' THEN now() END
+            CASE WHEN state = 'failed' THEN now() END
         FROM (VALUES ('queued', 0), ('queued', 90), ('running', 61), ('failed', 5), ('failed', 61))
             AS job (state, age)
     """

@@ -1,0 +1,34 @@
+"""Who serves: each worker says every few seconds that it is there, and how much it can take."""
+
+import asyncio
+import contextlib
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from libs.telemetry.logs import get_logger
+from services.generation.repository import workers
+from services.generation.service.execution import Worker
+
+log = get_logger(__name__)
+SAY_SECONDS = 5.0
+
+
+async def be_present(worker: Worker) -> None:
+    """Say so until the worker stops, and then that it is gone."""
+    while not worker.stopping.is_set():
+        try:
+            async with worker.sessions.begin() as session:
+                await workers.say_present(
+                    session,
+                    worker.name,
+                    pools=worker.pools,
+                    slots=worker.slots,
+                    models=sorted(worker.loaded),
+                )
+        except (SQLAlchemyError, OSError) as error:
+            log.warning("presence_not_told", error=repr(error))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(worker.stopping.wait(), SAY_SECONDS)
+    with contextlib.suppress(SQLAlchemyError, OSError):
+        async with worker.sessions.begin() as session:
+            await workers.say_gone(session, worker.name)
