@@ -21,7 +21,7 @@ JOBS_AT_ONCE = 500  # in one request or transaction; the rest is for the next
 async def erase_user(
     sessions: Sessions, redis: Redis, user_id: UUID, *, clock: Clock
 ) -> str | None:
-    """Erase the user's jobs, streams and places in the queue. None: all is gone; else what ends first.
+    """Erase the user's jobs, streams and places in the queue. None: all gone; else what ends first.
 
     May be repeated and interrupted. Raises ServiceUnavailable while Redis is away.
     """
