@@ -32,5 +32,11 @@ def admit(told: Estimate, target_seconds: float) -> Refusal | None:
     allowed = PART_OF_TARGET * target_seconds
     if told.start_p90 <= allowed or told.others_seconds <= OWN_CHOICE * target_seconds:
         return None
-    excess = told.start_p90 - allowed
-    return Refusal(target_seconds, told.start_p90, max(1, math.ceil(excess)))
+    return refusal_of(target_seconds, told.start_p90)
+
+
+def refusal_of(target_seconds: float, expected_wait_seconds: float) -> Refusal:
+    """What is told to who is refused. While nobody is let in, a wait of a second falls by a second
+    each second, whatever the number of slots."""
+    excess = expected_wait_seconds - PART_OF_TARGET * target_seconds
+    return Refusal(target_seconds, expected_wait_seconds, max(1, math.ceil(excess)))

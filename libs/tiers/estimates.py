@@ -13,8 +13,10 @@ from dataclasses import dataclass
 
 from libs.tiers.pool_loads import (
     FIRST_JOB_SECONDS_PER_MILLICREDIT,
+    GRID,
     PoolLoad,
     TierLoad,
+    bucket_of,
     served_before,
 )
 
@@ -126,8 +128,9 @@ def calibrated(seconds: float, factor: float) -> float:
     return max(0.0, (seconds + ALLOWANCE_SECONDS) * factor - ALLOWANCE_SECONDS)
 
 
-def reckon_wait(pool: PoolLoad, tier: str, virtual_start: float) -> Wait:
-    """The wait of a job by what is served before it, and at most its tier's bound.
+def reckon_wait(pool: PoolLoad, tier: str, virtual_start: float, *, included: float = 0.0) -> Wait:
+    """The wait of a job by what is served before it, and at most its tier's bound. `included` is
+    the job's own cost where the load counts it already.
 
     Who starts at the tier's present virtual time is served in the order of arrival. Who has had
     more than others lately starts later, and whoever comes new meanwhile goes first.
@@ -135,11 +138,31 @@ def reckon_wait(pool: PoolLoad, tier: str, virtual_start: float) -> Wait:
     load = pool.tiers[tier]
     if pool.free_slots > 0:
         return Wait(0.0, virtual_start / load.mean_cost)
-    work = max(served_before(load, virtual_start), virtual_start)
+    work = max(served_before(load, virtual_start) - included, virtual_start)
     overtaking = load.newcomers if virtual_start > 0 else 0.0
     seconds, served = drain(pool, tier, work, overtaking, load.rule.bound_seconds)
     jobs = sum(cost / pool.tiers[name].mean_cost for name, cost in served.items())
     return Wait(min(seconds + turnover_seconds(pool), load.rule.bound_seconds), jobs)
+
+
+def table_of_waits(pool: PoolLoad, tier: str) -> tuple[Wait, ...]:
+    """The waits of jobs that start at each place of the grid."""
+    return tuple(reckon_wait(pool, tier, virtual_start) for virtual_start in GRID)
+
+
+def wait_in_table(table: Sequence[Wait], virtual_start: float) -> Wait:
+    """The wait at a virtual start, straight between two places of the grid. Newcomers, who start
+    now, are not between anything."""
+    place = bucket_of(virtual_start)
+    upper = table[place]
+    if place < 2:
+        return upper
+    lower, low, high = table[place - 1], GRID[place - 1], GRID[place]
+    part = min(1.0, (virtual_start - low) / (high - low))
+    return Wait(
+        lower.seconds + part * (upper.seconds - lower.seconds),
+        lower.jobs_ahead + part * (upper.jobs_ahead - lower.jobs_ahead),
+    )
 
 
 def turnover_seconds(pool: PoolLoad) -> float:

@@ -9,7 +9,7 @@ from libs.kernel.ids import derive_id
 from services.generation.models import Job
 from services.generation.price_breakdown import explain_price
 from services.generation.resolution import work_of
-from services.generation.schemas import GenerationAnswer, JobError, ResolvedRequest
+from services.generation.schemas import GenerationAnswer, JobError, ResolvedRequest, WaitEstimate
 
 
 def image_ids(job_id: UUID, images_done: int) -> list[UUID]:
@@ -17,7 +17,7 @@ def image_ids(job_id: UUID, images_done: int) -> list[UUID]:
     return [derive_id(job_id, index) for index in range(images_done)]
 
 
-def show_job(job: Job) -> GenerationAnswer:
+def show_job(job: Job, estimate: WaitEstimate | None = None) -> GenerationAnswer:
     """A job as its owner sees it; its price is explained by the prices of its acceptance."""
     work = work_of(ResolvedRequest.model_validate(job.request), job.base)
     return GenerationAnswer(
@@ -37,6 +37,7 @@ def show_job(job: Job) -> GenerationAnswer:
         started_at=job.started_at,
         finished_at=job.finished_at,
         expires_at=job.expires_at,
+        estimate=estimate,
     )
 
 

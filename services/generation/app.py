@@ -6,6 +6,7 @@ from libs.auth.tenant_application import build_tenant_application
 from libs.db.single_statements import SingleStatements
 from libs.events.connection import build_redis
 from libs.kernel.settings import load
+from libs.web.event_streams import OpenStreams
 from libs.web.server import serve
 from services.generation.routes import events, generations, personal_data
 from services.generation.service.waits import Waits
@@ -21,12 +22,14 @@ def build_app(settings: GenerationSettings) -> FastAPI:
         "generation",
         settings,
         description="Turns prompts into pictures: quote, create, watch, cancel.",
-        routers=[generations.router, events.router, personal_data.router],
+        # `/events` stands before `/{generation_id}`, which it would be taken for
+        routers=[events.router, generations.router, personal_data.router],
         on_stop=[redis.aclose, statements.close],
     )
     app.state.redis = redis
+    app.state.open_streams = OpenStreams()
     app.state.statements = statements
-    app.state.waits = Waits(app.state.sessions)
+    app.state.waits = Waits(app.state.sessions, overload=settings.overload)
     app.state.models = ModelCatalogue(settings.model_service_url, app.state.http)
     return app
 

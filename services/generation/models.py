@@ -42,6 +42,8 @@ class Job(Base):
     due: Mapped[bool] = mapped_column(default=True)
     due_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
     marks: Mapped[list[Mark]] = mapped_column(JSONB, server_default=FetchedValue())
+    estimate: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    hold_id: Mapped[UUID | None]
     expires_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

@@ -1,7 +1,8 @@
 """What can go wrong with a generation, as its caller sees it."""
 
 from libs.credits.pricing import format_credits
-from libs.kernel.problems import Conflict, NotFound, Problem
+from libs.kernel.problems import Conflict, NotFound, Problem, RateLimited
+from libs.tiers.admission import Refusal
 
 
 class GenerationNotFound(NotFound):
@@ -10,6 +11,26 @@ class GenerationNotFound(NotFound):
 
 class AlreadyFinished(Conflict):
     slug, title = "already-finished", "The generation has finished and cannot be cancelled"
+
+
+class QueueFull(RateLimited):
+    slug, title = "queue-full", "The queue is too long for your job to start in time"
+
+    def __init__(self, tier: str, refusal: Refusal) -> None:
+        target, wait = refusal.target_seconds, round(refusal.expected_wait_seconds, 1)
+        super().__init__(
+            f"The job would start after {wait:g} seconds; the {tier} plan promises {target:g}",
+            retry_after_seconds=refusal.retry_after_seconds,
+            limit="wait_seconds",
+            used=wait,
+            allowed=target,
+            tier=tier,
+            expected_wait_seconds=wait,
+        )
+
+
+class JobNotFailed(Conflict):
+    slug, title = "job-not-failed", "Only a job that has failed can be queued again"
 
 
 class PriceAboveMaximum(Problem):

@@ -82,11 +82,17 @@ class ResolvedRequest(BaseModel):
 
 
 class WaitEstimate(BaseModel):
-    """Seconds until the job starts: half of the jobs start before p50, nine of ten before p90."""
+    """When the job starts and finishes, in seconds from now.
 
+    Half of the jobs start before p50, nine of ten before p90. `position` 1 is the next to start.
+    """
+
+    position: int
     jobs_ahead: int
     p50_seconds: float
     p90_seconds: float
+    finish_p50_seconds: float
+    finish_p90_seconds: float
 
 
 class PricePart(BaseModel):
@@ -148,7 +154,7 @@ class JobError(BaseModel):
 
 
 class GenerationAnswer(BaseModel):
-    """A job as its owner sees it."""
+    """A job as its owner sees it. `estimate` is of now, while the job waits; null in lists."""
 
     id: UUID
     status: JobState
@@ -166,3 +172,4 @@ class GenerationAnswer(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     expires_at: datetime | None
+    estimate: WaitEstimate | None = None

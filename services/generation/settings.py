@@ -2,12 +2,14 @@
 
 from libs.auth.tenant_application import TenantServiceSettings
 from libs.kernel.settings import Settings
+from services.generation.waiting import Overload
 
 
 class GenerationSettings(TenantServiceSettings):
     """The API."""
 
     model_service_url: str
+    overload: Overload = "refuse"  # who would start too late; or accept, and tell the wait
 
 
 class BackgroundSettings(Settings):

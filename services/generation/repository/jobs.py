@@ -9,9 +9,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from libs.db.pages import newest_first
 from libs.tiers.catalogue import Tier
 from services.generation.models import Job, JobState
-from services.generation.waiting import Outlook
+from services.generation.own_work import OwnJob, OwnJobs
 
-OUTLOOK = text("SELECT * FROM generation.queue_outlook(:pool)")
+RUNNING = text(
+    "SELECT count(*) AS jobs, coalesce(sum(quoted_millicredits), 0)::bigint AS cost"
+    " FROM generation.jobs WHERE user_id = :user_id AND state = 'running'"
+)
+LEADS = text(
+    """
+    SELECT f.tier, greatest(0, f.tag - coalesce(c.virtual_time, 0)) AS lead
+    FROM generation.flows f LEFT JOIN generation.tier_clocks c USING (pool, tier)
+    WHERE f.user_id = :user_id
+    """
+)
 LOCK_ADMISSION = text("SELECT pg_advisory_xact_lock(hashtextextended('admission/' || :user_id, 0))")
 
 
@@ -20,11 +30,19 @@ async def lock_admission(session: AsyncSession, user_id: UUID) -> None:
     await session.execute(LOCK_ADMISSION, {"user_id": str(user_id)})
 
 
-async def read_outlook(session: AsyncSession, pool: str) -> Outlook:
-    """Numbers of a pool's whole queue."""
-    row = (await session.execute(OUTLOOK, {"pool": pool})).one()
-    return Outlook(
-        row.waiting, int(row.waiting_millicredits), row.running, row.p50_speed, row.p90_speed
+async def read_own_jobs(session: AsyncSession, user_id: UUID) -> OwnJobs:
+    """What the tenant has waiting and in flight."""
+    query = select(Job.id, Job.tier, Job.model, Job.quoted_millicredits, Job.created_at)
+    waiting = await session.execute(
+        query.where(Job.user_id == user_id, Job.state == "queued").order_by(Job.id)
+    )
+    running = (await session.execute(RUNNING, {"user_id": user_id})).one()
+    leads = await session.execute(LEADS, {"user_id": user_id})
+    return OwnJobs(
+        [OwnJob(*row) for row in waiting],
+        running.jobs,
+        running.cost,
+        {row.tier: row.lead for row in leads},
     )
 
 

@@ -27,9 +27,11 @@ from services.generation.problems import (
     AlreadyFinished,
     GenerationNotFound,
     PriceAboveMaximum,
+    QueueFull,
 )
 from services.generation.schemas import GenerationAnswer, GenerationRequest, QuoteAnswer
 from services.generation.service import acceptance, admission, owner
+from services.generation.service.waits import CurrentForecast, estimate_of_job
 from services.model.client.problems import ModelNotFound
 
 router = APIRouter(prefix="/api/v1/generations", tags=["generations"])
@@ -40,6 +42,7 @@ SPENDING = (
     PriceAboveMaximum,
     WaitingLimitReached,
     HourlyLimitReached,
+    QueueFull,
     IdempotencyKeyReused,
     IdempotentRequestRunning,
 )
@@ -47,12 +50,15 @@ SPENDING = (
 
 @router.post("/quote", dependencies=[users("generations:read")], responses=problem_answers(*ASKING))
 async def quote_generation(
-    body: GenerationRequest, principal: CurrentPrincipal, request: Request
+    body: GenerationRequest,
+    principal: CurrentPrincipal,
+    forecast: CurrentForecast,
+    request: Request,
 ) -> QuoteAnswer:
     """Price, limits and expected wait of a request. Spends nothing."""
     model = await admission.find_model(request.app.state.models, body.model)
     async with transaction(request.app.state.sessions, principal.user_id) as session:
-        return await admission.quote_generation(session, principal, body, model)
+        return await admission.quote_generation(session, forecast.outlook, principal, body, model)
 
 
 @router.post(
@@ -102,9 +108,12 @@ async def list_generations(
     dependencies=[users("generations:read")],
     responses=problem_answers(Unauthorized, GenerationNotFound),
 )
-async def get_generation(generation_id: UUID, session: TenantSession) -> GenerationAnswer:
-    """One job of the caller."""
-    return show_job(await owner.get_generation(session, generation_id))
+async def get_generation(
+    generation_id: UUID, forecast: CurrentForecast, session: TenantSession
+) -> GenerationAnswer:
+    """One job of the caller, and while it waits when it starts."""
+    job = await owner.get_generation(session, generation_id)
+    return show_job(job, await estimate_of_job(session, forecast.outlook, job))
 
 
 @router.post(

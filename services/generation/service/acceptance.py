@@ -6,6 +6,7 @@ with its facts and is raised as the problem that the pure rules would raise.
 """
 
 import json
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from libs.jobs.celery_app import queue_of_pool
 from libs.kernel.clock import Clock
 from libs.kernel.ids import new_id
 from libs.telemetry.tracing import current_traceparent
+from libs.tiers.admission import refusal_of
 from libs.tiers.catalogue import DEFAULT_TIER, load_catalogue
 from libs.tiers.gates import require_base, require_hourly_room, require_waiting_room
 from libs.web.idempotency import (
@@ -30,14 +32,15 @@ from libs.web.idempotency import (
     hash_request,
 )
 from services.generation.price_breakdown import dump_price
+from services.generation.problems import QueueFull
 from services.generation.schemas import GenerationRequest
 from services.generation.service.admission import Offer, make_offer, require_within_maximum
-from services.generation.service.waits import Estimates, Waits
+from services.generation.service.waits import Waits
 from services.generation.wake_ups import WAKE_UP
 from services.model.client.contracts import ModelInfo
 
 HOLD_LIFETIME = timedelta(days=7)  # a backstop: a job settles its hold when it ends
-ACCEPT = "SELECT outcome, facts, body FROM generation.accept_job($1::jsonb, $2::jsonb)"
+ACCEPT = "SELECT outcome, facts, body FROM generation.accept_job($1::jsonb, $2::jsonb, $3::jsonb)"
 TIERS = load_catalogue().tiers
 PLANS = json.dumps(
     {
@@ -45,6 +48,7 @@ PLANS = json.dumps(
         **{
             tier.name: {
                 "bases": tier.bases,
+                "running_jobs": tier.running_jobs,
                 "waiting_jobs": tier.waiting_jobs,
                 "creates_per_hour": tier.creates_per_hour,
                 "pool": tier.gpu_pool,
@@ -80,27 +84,27 @@ async def create_generation(
 ) -> Response:
     """Accept a job, or answer what a request with this Idempotency-Key was answered before.
 
-    Raises TierRequired (403), PriceAboveMaximum (422), WaitingLimitReached and
-    HourlyLimitReached (429), InsufficientCredits and SpendCapReached (402), IdempotencyKeyReused
-    (422) and IdempotentRequestRunning (409).
+    Raises TierRequired (403), PriceAboveMaximum (422), WaitingLimitReached, HourlyLimitReached and
+    QueueFull (429), InsufficientCredits and SpendCapReached (402), IdempotencyKeyReused (422) and
+    IdempotentRequestRunning (409).
     """
     offer = make_offer(request, model)
     require_within_maximum(request, offer.price)
     request_hash = hash_request(request) if repeat_key else None
     wish = Wish(principal, model, offer, repeat_key, request_hash, request.expires_in)
-    estimates = await waits.read()
+    forecast = await waits.read()
     job_id, now = new_id(), clock()
-    document = describe_job(wish, estimates, job_id, now)
-    row = await statements.fetch_row(ACCEPT, json.dumps(document), PLANS)
+    document = describe_job(wish, job_id, now)
+    row = await statements.fetch_row(ACCEPT, json.dumps(document), PLANS, forecast.tables)
     headers = {"Location": location_of(job_id)}
     if row["outcome"] == "replayed":
         headers = {**json.loads(row["facts"]), **REPLAYED}
     elif row["outcome"] != "accepted":
-        refuse(row["outcome"], json.loads(row["facts"] or "{}"), wish, estimates)
+        refuse(row["outcome"], json.loads(row["facts"] or "{}"), wish)
     return Response(row["body"], 202, headers, "application/json")
 
 
-def describe_job(wish: Wish, estimates: Estimates, job_id: UUID, now: datetime) -> dict[str, Any]:
+def describe_job(wish: Wish, job_id: UUID, now: datetime) -> dict[str, Any]:
     """What `generation.accept_job` is told."""
     principal, offer = wish.principal, wish.offer
     expires_at = now + timedelta(seconds=wish.expires_in) if wish.expires_in else None
@@ -124,7 +128,6 @@ def describe_job(wish: Wish, estimates: Estimates, job_id: UUID, now: datetime) 
         "traceparent": current_traceparent(),
         "task": WAKE_UP,
         "event": {"topic": "job.queued", "user_id": user_id, "job_id": str(job_id), "at": moment},
-        "waits": estimates.events,
         "answer": describe_answer(wish, job_id, now, expires_at, request),
     }
 
@@ -132,7 +135,7 @@ def describe_job(wish: Wish, estimates: Estimates, job_id: UUID, now: datetime) 
 def describe_answer(
     wish: Wish, job_id: UUID, now: datetime, expires_at: datetime | None, request: dict[str, Any]
 ) -> dict[str, Any]:
-    """A `GenerationAnswer` as JSON, without the tier, which the database adds."""
+    """A `GenerationAnswer` as JSON, without tier and estimate, which the database adds."""
     return {
         "id": str(job_id),
         "status": "queued",
@@ -162,7 +165,7 @@ def location_of(job_id: UUID) -> str:
     return f"/api/v1/generations/{job_id}"
 
 
-def refuse(outcome: str, facts: dict[str, Any], wish: Wish, estimates: Estimates) -> None:
+def refuse(outcome: str, facts: dict[str, Any], wish: Wish) -> None:
     """Raise the problem of an outcome other than acceptance."""
     if outcome == "running":
         raise IdempotentRequestRunning(headers={"Retry-After": "1"})
@@ -175,7 +178,11 @@ def refuse(outcome: str, facts: dict[str, Any], wish: Wish, estimates: Estimates
         raise SpendCapReached(facts["cap"], price)
     tier = load_catalogue().tier(facts["tier"])
     require_base(tier, wish.model.base)
-    wait = int(estimates.by_pool[tier.gpu_pool].p50_seconds)
-    require_waiting_room(tier, facts["waiting"], expected_wait_seconds=wait)
+    if outcome == "full":
+        refusal = refusal_of(tier.target_wait_p95_seconds, facts["expected_wait"])
+        raise QueueFull(tier.name, refusal)
+    if outcome == "waiting":
+        wait = math.ceil(facts["next_start"])
+        require_waiting_room(tier, facts["waiting"], expected_wait_seconds=wait)
     require_hourly_room(tier, facts["created"], oldest_age_seconds=facts["oldest_age"] or 0)
     raise AssertionError(f"the database refused for {outcome}, the rules do not")

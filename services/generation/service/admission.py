@@ -11,6 +11,7 @@ from libs.credits.ledger import available_credits
 from libs.credits.pricing import format_credits
 from libs.tiers.entitlements import tier_of
 from libs.tiers.gates import require_base
+from services.generation.own_work import own_work_of_new
 from services.generation.price_breakdown import price_now
 from services.generation.problems import PriceAboveMaximum
 from services.generation.repository import jobs
@@ -22,7 +23,7 @@ from services.generation.schemas import (
     QuoteAnswer,
     ResolvedRequest,
 )
-from services.generation.waiting import estimate_wait
+from services.generation.waiting import QueueOutlook, estimate_job, show_wait
 from services.model.client.catalogue import ModelCatalogue
 from services.model.client.contracts import ModelInfo
 from services.model.client.problems import ModelNotFound
@@ -67,13 +68,17 @@ def require_within_maximum(request: GenerationRequest, price: int) -> None:
 
 
 async def quote_generation(
-    session: AsyncSession, principal: Principal, request: GenerationRequest, model: ModelInfo
+    session: AsyncSession,
+    outlook: QueueOutlook,
+    principal: Principal,
+    request: GenerationRequest,
+    model: ModelInfo,
 ) -> QuoteAnswer:
     """What a request would cost and how long it would wait; spends nothing. Raises TierRequired."""
     tier = await tier_of(session, principal.user_id)
     require_base(tier, model.base)
     offer = make_offer(request, model)
-    outlook = await jobs.read_outlook(session, tier.gpu_pool)
+    own = own_work_of_new(await jobs.read_own_jobs(session, principal.user_id), tier)
     available = await available_credits(session, principal.user_id)
     return QuoteAnswer(
         price_millicredits=offer.price,
@@ -84,5 +89,5 @@ async def quote_generation(
         within_maximum=within_maximum(request, offer.price),
         tier=tier.name,
         pool=tier.gpu_pool,
-        wait=estimate_wait(outlook),
+        wait=show_wait(estimate_job(outlook, tier, model.slug, offer.price, own)),
     )

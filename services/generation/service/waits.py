@@ -1,61 +1,105 @@
-"""How long a job would wait in each pool, read from the queue at most once a second."""
+"""The outlook as one process of the API knows it, read at most once a second; and what users have
+in front of their jobs."""
 
 import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Request
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.db.engine import Sessions
 from libs.db.transaction import transaction
-from libs.tiers.catalogue import Pool, load_catalogue
-from services.generation.repository import jobs
+from libs.kernel.clock import Clock, utc_now
+from libs.tiers.catalogue import load_catalogue
+from services.generation.models import Job
+from services.generation.own_work import own_work_before
+from services.generation.repository import jobs, outlooks
 from services.generation.schemas import WaitEstimate
-from services.generation.waiting import estimate_wait
+from services.generation.waiting import (
+    Overload,
+    QueueOutlook,
+    estimate_job,
+    show_wait,
+    tables_for_acceptance,
+)
 
 REFRESH_SECONDS = 1.0
-POOLS: tuple[Pool, ...] = tuple(sorted({tier.gpu_pool for tier in load_catalogue().tiers}))
 
 
 @dataclass(frozen=True)
-class Estimates:
-    """The wait in each pool, and what the `queued` event of a job there says of it."""
+class Forecast:
+    """The outlook, and what `generation.accept_job` tells waits by."""
 
-    by_pool: Mapping[Pool, WaitEstimate]
-    events: Mapping[Pool, Mapping[str, Any]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        events = {
-            pool: {"position": wait.jobs_ahead + 1, "eta": wait.model_dump()}
-            for pool, wait in self.by_pool.items()
-        }
-        object.__setattr__(self, "events", events)
+    outlook: QueueOutlook
+    tables: str
 
 
 class Waits:
-    """One process's estimates. The queue is everybody's, so they are the same for every caller."""
+    """What one process knows of the queue, which is everybody's: the same for each caller."""
 
-    def __init__(self, sessions: Sessions, *, refresh_seconds: float = REFRESH_SECONDS) -> None:
-        self.sessions, self.refresh_seconds = sessions, refresh_seconds
-        self._estimates: Estimates | None = None
+    def __init__(
+        self,
+        sessions: Sessions,
+        *,
+        overload: Overload = "refuse",
+        clock: Clock = utc_now,
+        refresh_seconds: float = REFRESH_SECONDS,
+    ) -> None:
+        self.sessions, self.overload, self.clock = sessions, overload, clock
+        self.refresh_seconds = refresh_seconds
+        self._forecast: Forecast | None = None
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
 
-    async def read(self) -> Estimates:
-        """The estimate of each pool; who comes while they are read anew takes the old ones."""
-        known = self._estimates
+    async def read(self) -> Forecast:
+        """What is known now; who comes while it is read anew takes the old."""
+        known = self._forecast
         if known is not None and (not self._is_old() or self._reading.locked()):
             return known
         async with self._reading:
-            if self._estimates is None or self._is_old():
-                self._estimates = await self._ask()
+            if self._forecast is None or self._is_old():
+                self._forecast = await self._ask()
                 self._read_at = time.monotonic()
-            return self._estimates
+            return self._forecast
 
     def _is_old(self) -> bool:
         return time.monotonic() - self._read_at >= self.refresh_seconds
 
-    async def _ask(self) -> Estimates:
+    async def _ask(self) -> Forecast:
         async with transaction(self.sessions) as session:
-            outlooks = {pool: await jobs.read_outlook(session, pool) for pool in POOLS}
-        return Estimates({pool: estimate_wait(outlook) for pool, outlook in outlooks.items()})
+            outlook = await outlooks.read_outlook(session)
+        return Forecast(outlook, tables_for_acceptance(outlook, self.overload, self.clock()))
+
+
+async def current_forecast(request: Request) -> Forecast:
+    """FastAPI dependency, to be named before the session: it may need a connection of its own."""
+    waits: Waits = request.app.state.waits
+    return await waits.read()
+
+
+CurrentForecast = Annotated[Forecast, Depends(current_forecast)]
+
+
+async def estimate_waiting(
+    session: AsyncSession, outlook: QueueOutlook, user_id: UUID
+) -> dict[UUID, WaitEstimate]:
+    """When each of the tenant's waiting jobs starts and finishes, oldest first."""
+    own = await jobs.read_own_jobs(session, user_id)
+    told: dict[UUID, WaitEstimate] = {}
+    for job in own.waiting:
+        tier = load_catalogue().tier(job.tier)
+        work = own_work_before(own, job, tier, outlook.at)
+        told[job.id] = show_wait(estimate_job(outlook, tier, job.model, job.cost, work))
+    return told
+
+
+async def estimate_of_job(
+    session: AsyncSession, outlook: QueueOutlook, job: Job
+) -> WaitEstimate | None:
+    """When a job starts and finishes; None unless it waits."""
+    if job.state != "queued":
+        return None
+    return (await estimate_waiting(session, outlook, job.user_id)).get(job.id)

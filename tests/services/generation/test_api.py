@@ -38,7 +38,14 @@ async def test_a_quote_spends_nothing(ada: Caller, sessions: SessionsOf) -> None
     quote = answer.json()
     assert (quote["price_millicredits"], quote["credits"]) == (3_000, "3")
     assert (quote["available_millicredits"], quote["affordable"]) == (500_000, True)
-    assert quote["wait"] == {"jobs_ahead": 0, "p50_seconds": 0.0, "p90_seconds": 0.0}
+    assert quote["wait"] == {
+        "position": 1,
+        "jobs_ahead": 0,
+        "p50_seconds": 0.0,
+        "p90_seconds": 0.0,
+        "finish_p50_seconds": 3.0,
+        "finish_p90_seconds": 3.0,
+    }
     assert await count(sessions, "credits.holds") == 0
 
 
