@@ -1,11 +1,13 @@
 """Queries of the sweeper: what nobody looks after any more."""
 
 from datetime import timedelta
+from typing import get_args
 from uuid import UUID
 
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from libs.tiers.catalogue import Pool
 from services.generation.models import Job
 
 DELETE_OLD_KEYS = text(
@@ -34,7 +36,7 @@ WAITING_USERS = text(
     SELECT p.pool, (SELECT count(*) FROM (
         SELECT FROM generation.flows f WHERE f.pool = p.pool AND f.head_id IS NOT NULL LIMIT :most
     ) counted) AS users
-    FROM generation.pool_clocks p
+    FROM unnest(CAST(:pools AS text[])) AS p(pool)
     """
 )
 IDEMPOTENCY_LIFETIME = timedelta(hours=24)
@@ -60,7 +62,8 @@ async def expire(session: AsyncSession, job_id: UUID) -> None:
 
 async def count_waiting_users(session: AsyncSession, most: int) -> dict[str, int]:
     """Users with a due job, by pool, counted up to `most`."""
-    rows = (await session.execute(WAITING_USERS, {"most": most})).all()
+    values = {"most": most, "pools": list(get_args(Pool))}
+    rows = (await session.execute(WAITING_USERS, values)).all()
     return {row.pool: row.users for row in rows}
 
 
