@@ -84,7 +84,7 @@ def longest_gap(simulation: Simulation) -> float:
 def coverage(runs: Iterable[Run]) -> float:
     """Share of the jobs that started before the 90th percentile that they were told."""
     told = [
-        (run.wait, run.forecast.p90)
+        (run.wait, run.forecast.told.start_p90)
         for run in runs
         if run.wait is not None and run.forecast is not None
     ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from libs.tiers.catalogue import TierName, load_catalogue
-from libs.tiers.fair_queue import TierRule, rules_of
+from libs.tiers.fair_rules import TierRule, rules_of
 from sim.fleet import Deaths, Storm
 from sim.workload import (
     LOADS,
@@ -31,8 +31,8 @@ class Scenario:
     """GPUs by pool, who asks for what, and what goes wrong.
 
     `window`: the seconds in which jobs must be accepted to count in the figures, and GPUs are
-    watched. `running_jobs` lifts limits of tiers. `admits`: whether jobs are refused that would
-    wait too long. Jobs that are accepted before the last phase ends are all served.
+    watched. `running_jobs` lifts limits of tiers. `forecasts`: jobs are told their wait at
+    acceptance; `admits`: those that would wait too long are refused. Jobs that are accepted before the last phase ends are all served.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Scenario:
     storms: tuple[Storm, ...] = ()
     running_jobs: Mapping[TierName, int] = field(default_factory=dict)
     admits: bool = True
+    forecasts: bool = True
 
     @property
     def end(self) -> float:

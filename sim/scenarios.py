@@ -29,6 +29,7 @@ def flooded(tier: TierName, base: Scenario = BASE, load: float = 0.6) -> Scenari
         floods=(Flood(tier, load, *base.window),),
         running_jobs={tier: slots},
         admits=False,
+        forecasts=False,
     )
 
 

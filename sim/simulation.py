@@ -9,7 +9,8 @@ from itertools import count
 from random import Random
 from typing import Any, Literal
 
-from libs.tiers.fair_queue import FairQueue, InFlight, QueuedJob
+from libs.tiers.fair_queue import FairQueue, InFlight
+from libs.tiers.fair_rules import QueuedJob
 from sim.fleet import POOLS_OF, Storm, Worker, moments_of_death
 from sim.forecasting import Forecast, Forecaster
 from sim.gaps import Gaps
@@ -19,7 +20,7 @@ from sim.workload import MILLICREDITS_A_SECOND, Arrival
 LEASE_SECONDS = 15.0
 SWEEP_SECONDS = 2.0
 MAX_FAILURES = 3
-SHARES_EVERY = 1.0
+SHARES_EVERY = 5.0  # the relay does it every second; here it is most of the work
 State = Literal["refused", "queued", "running", "succeeded", "cancelled", "failed", "expired"]
 Happening = Literal["accepted", "claimed", "ended", "handed back", "left", "shares"]
 
@@ -81,7 +82,7 @@ class Simulation:
         self.busy_seconds = dict.fromkeys(POOLS, 0.0)
         self.away_seconds = dict.fromkeys(POOLS, 0.0)
         self.model_loads = 0
-        self.forecaster = Forecaster(scenario)
+        self.forecaster = Forecaster(self.queues, self.in_flight)
         self._waiting: dict[str, Run] = {}
         self._working: dict[Worker, tuple[Run, float]] = {}
         self._idle = {p: deque(w for w in self.workers if w.home == p) for p in POOLS}
@@ -108,13 +109,13 @@ class Simulation:
         return self
 
     def _tick(self, at: float) -> None:
-        """Go to a moment; on the way to it, shares are reckoned once a second."""
+        """Go to a moment; on the way to it, shares are reckoned now and then."""
         if at // SHARES_EVERY > self.now // SHARES_EVERY:
             self.now = at // SHARES_EVERY * SHARES_EVERY
             for pool, queue in self.queues.items():
                 slots = sum(not w.away for w in self.workers if w.home == pool)
-                queue.set_shares(slots)
-                self.forecaster.look(pool, queue, slots, self.now)
+                queue.set_shares(slots, self.now)
+                self.forecaster.slots[pool] = slots
                 self._tell("shares", pool, slots=slots)
         self.now = at
 
@@ -139,10 +140,12 @@ class Simulation:
         )
         run = Run(arrival, job, POOL_OF[arrival.tier])
         self.runs.append(run)
-        run.forecast = self.forecaster.judge(run.pool, self.queues[run.pool], job, self.now)
-        if run.forecast is not None and run.forecast.refused and self.scenario.admits:
-            run.state, run.ended_at = "refused", self.now
-            return
+        if self.scenario.forecasts:
+            run.forecast = self.forecaster.judge(job, self.now)
+            if run.forecast.refused and self.scenario.admits:
+                run.state, run.ended_at = "refused", self.now
+                return
+        self.forecaster.accepted(job, run.forecast, self.now)
         self._tell("accepted", run.pool, job)
         self._enter(run)
         for moment, state in ((arrival.expires_at, "expired"), (arrival.gives_up_at, "cancelled")):
@@ -192,7 +195,7 @@ class Simulation:
         run.state, run.attempts = "running", run.attempts + 1
         if run.started_at is None:
             run.started_at = self.now
-            self.forecaster.started(run.pool, run.job, run.forecast, self.now)
+        self.forecaster.claimed(job)
         self._working[worker] = run, self.now
         self._at(self.now + self._seconds(worker, run), self._finish, worker, worker.epoch)
         return True
@@ -212,8 +215,18 @@ class Simulation:
 
     def _end(self, run: Run, executed_cost: int, what: Happening) -> None:
         self.queues[run.pool].end(run.job, executed_cost)
+        self.forecaster.released(run.job)
         self.gaps[run.pool].ended(run.job.tier, run.job.user, self.now)
         self._tell(what, run.pool, run.job, executed_cost=executed_cost)
+
+    def _hand_back(self, run: Run) -> None:
+        """A job in flight waits again; nothing of it was executed."""
+        run.state = "queued"
+        self._waiting[run.job.id] = run
+        self.queues[run.pool].hand_back(run.job)
+        self.forecaster.released(run.job)
+        self.gaps[run.pool].entered(run.job.tier, run.job.user, self.now)
+        self._tell("handed back", run.pool, run.job)
 
     def _finish(self, worker: Worker, epoch: int) -> None:
         if worker.epoch != epoch:
@@ -223,7 +236,8 @@ class Simulation:
         self._idle[worker.home].append(worker)
         run.state = "succeeded" if run.arrival.executed == 1.0 else "cancelled"
         run.ended_at = self.now
-        self.forecaster.ended(run.pool, run.job, run.arrival.executed, self.now - since)
+        if run.state == "succeeded" and run.attempts == 1:
+            self.forecaster.drawn(run.job, run.forecast, run.wait or 0.0, self.now - since)
         self._end(run, round(run.job.cost * run.arrival.executed), "ended")
 
     # Faults
@@ -243,9 +257,7 @@ class Simulation:
         there = [w for w in self.workers if w.home == storm.pool and not w.away]
         for worker in rng.sample(there, round(len(there) * storm.share)):
             if worker in self._working:
-                run = self._stop(worker)
-                self._end(run, 0, "handed back")
-                self._enter(run)
+                self._hand_back(self._stop(worker))
             self._go(worker, storm.seconds)
 
     def _die(self, worker: Worker, restart_seconds: float) -> None:
@@ -260,11 +272,11 @@ class Simulation:
 
     def _lose(self, run: Run) -> None:
         """A lease has run out: the job is queued again, or dead after three failures."""
-        self._end(run, 0, "handed back")
         run.failures += 1
         if run.failures < MAX_FAILURES:
-            self._enter(run)
+            self._hand_back(run)
         else:
+            self._end(run, 0, "ended")
             run.state, run.ended_at = "failed", self.now
 
     def _go(self, worker: Worker, seconds: float) -> None:
