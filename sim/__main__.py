@@ -31,15 +31,16 @@ def table(simulation: Simulation) -> list[str]:
     if flood:
         w = waits_of(flood)
         lines.append(f"{'flooder':<12}{w.jobs:>7}{w.p50:>9.1f}{w.p95:>9.1f}{w.longest:>9.1f}")
+    everybody = waits_of(runs)
     busy = ", ".join(f"{pool} {simulation.busy(pool):.1%}" for pool in POOLS)
     failed = sum(run.state == "failed" for run in simulation.runs)
-    lines += [
-        f"all others inside their target: {waits_of(runs).inside:.2%}, p95 {waits_of(runs).p95:.1f} s",
+    return [
+        *lines,
+        f"all but flooders: {everybody.inside:.2%} inside their target, p95 {everybody.p95:.1f} s",
         f"GPUs busy: {busy}; models loaded: {simulation.model_loads}; dead letters: {failed}",
-        f"longest time that a tier with servable work was not served: {longest_gap(simulation):.1f} s",
+        f"longest time that a tier with work was not served: {longest_gap(simulation):.1f} s",
         f"started before the p90 that they were told: {coverage(runs):.1%}",
     ]
-    return lines
 
 
 def show(scenario: Scenario, seed: int) -> None:

@@ -4,8 +4,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from sim.runs import Run
 from sim.scenario import POOLS, TARGET
-from sim.simulation import Run, Simulation
+from sim.simulation import Simulation
+
+CURVE_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,7 @@ def refused(simulation: Simulation, tier: str) -> float:
     """Share of a tier's requests of the window that were refused."""
     first, last = simulation.scenario.window
     asked = [
-        run
-        for run in simulation.runs
-        if first <= run.arrival.at < last and run.job.tier == tier
+        run for run in simulation.runs if first <= run.arrival.at < last and run.job.tier == tier
     ]
     return sum(run.state == "refused" for run in asked) / len(asked) if asked else 0.0
 
@@ -89,3 +90,22 @@ def coverage(runs: Iterable[Run]) -> float:
         if run.wait is not None and run.forecast is not None
     ]
     return sum(wait <= p90 for wait, p90 in told) / len(told) if told else math.nan
+
+
+def curve_of(
+    runs: Sequence[Run], window: tuple[float, float]
+) -> dict[str, list[tuple[float, float]]]:
+    """For each tier the 95th percentile of the waits, over the minutes of the window."""
+    first, last = window
+    slots = range(int((last - first) // CURVE_SECONDS))
+    found: dict[str, list[list[float]]] = {tier: [[] for _ in slots] for tier in TARGET}
+    for run in runs:
+        place = int((run.arrival.at - first) // CURVE_SECONDS)
+        found[run.job.tier][place].append(run.wait or 0.0)
+    return {
+        tier: [
+            ((place + 0.5) * CURVE_SECONDS / 60, percentile(waits, 0.95))
+            for place, waits in enumerate(places)
+        ]
+        for tier, places in found.items()
+    }

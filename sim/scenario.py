@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from libs.tiers.catalogue import TierName, load_catalogue
+from libs.tiers.fair_queue import FairQueue
 from libs.tiers.fair_rules import TierRule, rules_of
 from sim.fleet import Deaths, Storm
 from sim.workload import (
@@ -32,7 +33,8 @@ class Scenario:
 
     `window`: the seconds in which jobs must be accepted to count in the figures, and GPUs are
     watched. `running_jobs` lifts limits of tiers. `forecasts`: jobs are told their wait at
-    acceptance; `admits`: those that would wait too long are refused. Jobs that are accepted before the last phase ends are all served.
+    acceptance; `admits`: those that would wait too long are refused. What is let in before the
+    last phase ends is served.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Scenario:
     running_jobs: Mapping[TierName, int] = field(default_factory=dict)
     admits: bool = True
     forecasts: bool = True
+    order: type[FairQueue] = FairQueue
 
     @property
     def end(self) -> float:

@@ -35,7 +35,9 @@ def flooded(tier: TierName, base: Scenario = BASE, load: float = 0.6) -> Scenari
 
 def calm(scenario: Scenario) -> Scenario:
     """The same without its flood."""
-    return replace(scenario, name=f"{scenario.name}-calm", floods=())
+    return replace(
+        scenario, name=f"{scenario.name}-calm", about="the same without the flood", floods=()
+    )
 
 
 OVERLOAD = replace(
@@ -75,7 +77,11 @@ EVERYTHING = replace(
     habits=Habits(gives_up_waiting=0.02, sets_deadline=0.05),
 )
 UNLIMITED = replace(
-    OVERLOAD, name="unlimited", about="the same overload, nobody is refused", admits=False
+    OVERLOAD,
+    name="unlimited",
+    about="the same overload, nobody is refused",
+    admits=False,
+    forecasts=False,
 )
 
 SCENARIOS: Mapping[str, Scenario] = {

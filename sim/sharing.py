@@ -14,7 +14,7 @@ SLOTS = 8
 USERS_A_TIER = 24  # more than slots: a tier never lacks a user below the running limit
 CLAIMS = 1_800
 STOPPED_EARLY = 0.05  # share of the jobs that run a part of what they cost
-MEAN_SECONDS = {load.tier: load.mean_seconds for load in LOADS}
+MEAN_SECONDS: dict[str, float] = {load.tier: load.mean_seconds for load in LOADS}
 
 
 class Backlog:
@@ -66,5 +66,3 @@ def share_error(pool: str, seed: int) -> float:
 def worst_share_error(seeds: Sequence[int]) -> float:
     """The largest of all seeds; they take the pools in turn."""
     return max(share_error(POOLS[seed % len(POOLS)], seed) for seed in seeds)
-
-

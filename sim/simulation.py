@@ -4,16 +4,16 @@ import heapq
 import math
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import count
 from random import Random
-from typing import Any, Literal
+from typing import Any
 
-from libs.tiers.fair_queue import FairQueue, InFlight
+from libs.tiers.fair_queue import InFlight
 from libs.tiers.fair_rules import QueuedJob
 from sim.fleet import POOLS_OF, Storm, Worker, moments_of_death
-from sim.forecasting import Forecast, Forecaster
+from sim.forecasting import Forecaster
 from sim.gaps import Gaps
+from sim.runs import Happening, Run, State, TraceRow
 from sim.scenario import POOL_OF, POOLS, Scenario, arrivals_of
 from sim.workload import MILLICREDITS_A_SECOND, Arrival
 
@@ -21,42 +21,6 @@ LEASE_SECONDS = 15.0
 SWEEP_SECONDS = 2.0
 MAX_FAILURES = 3
 SHARES_EVERY = 5.0  # the relay does it every second; here it is most of the work
-State = Literal["refused", "queued", "running", "succeeded", "cancelled", "failed", "expired"]
-Happening = Literal["accepted", "claimed", "ended", "handed back", "left", "shares"]
-
-
-@dataclass(eq=False, slots=True)
-class Run:
-    """One request on its way."""
-
-    arrival: Arrival
-    job: QueuedJob
-    pool: str
-    state: State = "queued"
-    forecast: Forecast | None = None
-    started_at: float | None = None
-    ended_at: float | None = None
-    attempts: int = 0
-    failures: int = 0
-
-    @property
-    def wait(self) -> float | None:
-        """Seconds from acceptance to the first claim."""
-        return None if self.started_at is None else self.started_at - self.arrival.at
-
-
-@dataclass(frozen=True, slots=True)
-class TraceRow:
-    """One thing that happened to a pool's queue; what `claimed` and `shares` were decided by."""
-
-    at: float
-    what: Happening
-    pool: str
-    job: QueuedJob | None = None
-    worker: str = ""
-    loaded: tuple[str, ...] = ()
-    executed_cost: int = 0
-    slots: int = 0
 
 
 class Simulation:
@@ -69,7 +33,7 @@ class Simulation:
         self.now = 0.0
         self.runs: list[Run] = []
         self.in_flight: InFlight = Counter()
-        self.queues = {p: FairQueue(scenario.rules(p), self.in_flight) for p in POOLS}
+        self.queues = {p: scenario.order(scenario.rules(p), self.in_flight) for p in POOLS}
         self.gaps = {
             p: Gaps({r.name: r.running_jobs for r in scenario.rules(p)}, self.in_flight)
             for p in POOLS
