@@ -16,6 +16,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import CursorResult, text
+from starlette.applications import Starlette
 
 from dev.parts.program import LOOPBACK, free_port
 from libs.auth.signing_keys import make_signing_key
@@ -136,7 +137,7 @@ def what_is_known(
 
 
 @contextmanager
-def serving(apps: Mapping[str, FastAPI], urls: Mapping[str, str]) -> Iterator[Any]:
+def serving(apps: Mapping[str, Starlette], urls: Mapping[str, str]) -> Iterator[Any]:
     """Every application answers at its URL inside the block, all on one loop; yields the loop."""
     servers = [
         uvicorn.Server(

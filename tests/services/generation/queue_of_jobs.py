@@ -11,7 +11,7 @@ from libs.credits.ledger import grant_credits, hold_credits
 from libs.db.engine import Sessions
 from libs.db.transaction import transaction
 from libs.kernel.ids import new_id
-from libs.tiers.catalogue import TierName
+from libs.tiers.catalogue import Pool, TierName
 from services.generation.models import Job
 from services.generation.repository import leases
 
@@ -62,6 +62,7 @@ class Queue:
         user_id: UUID,
         *,
         tier: TierName = "free",
+        pool: Pool = "standard",
         price: int = PRICE,
         expires_in: timedelta | None = None,
         request: dict[str, object] | None = None,
@@ -73,7 +74,7 @@ class Queue:
             id=new_id(),
             user_id=user_id,
             tier=tier,
-            pool="standard",
+            pool=pool,
             model="demo",
             base="demo",
             request=request or REQUEST,
