@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from libs.tiers.fair_queue import TierQueue, TierRule
+from libs.tiers.fair_rules import TierRule
+from libs.tiers.tier_queue import TierQueue
 
 STEP = 1_000  # the price of the cheapest picture
 GRID = (0, *(STEP << power for power in range(21)))  # virtual times, from the tier's present one

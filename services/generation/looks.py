@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from libs.tiers.catalogue import Pool, Tier
 from libs.tiers.estimates import Calibration
-from libs.tiers.fair_queue import shares
+from libs.tiers.fair_rules import shares
 from libs.tiers.pool_loads import UserBucket, work_ahead
 from services.generation.measures import Measured
 from services.generation.waiting import POOLS, RULES, TIERS, PoolFacts, TierFacts
@@ -18,7 +18,7 @@ LEAST_HELP = 0.25  # slots: a pool without workers of its own is served some day
 @dataclass(frozen=True)
 class WaitingUsers:
     """Users of a tier in one bucket (`libs.tiers.pool_loads.UserBucket`); `ready` of their jobs may
-    start now, `noisy` of them have more than their share in flight, the oldest waits for `age`."""
+    start now, `noisy` of them had more than their share lately, the oldest waits for `age`."""
 
     pool: str
     tier: str
@@ -108,7 +108,7 @@ def describe_pool(look: Look, pool: Pool) -> list[Outlook]:
     slots = round(facts.slots + facts.helping_slots)
     entitled = shares([RULES[tier.name] for tier in tiers], active, slots)
     return [
-        Outlook(pool, tier.name, entitled.get(tier.name, 1.0), tier_facts(look, tier, facts))
+        Outlook(pool, tier.name, entitled.get(tier.name, float(max(1, slots))), tier_facts(look, tier, facts))
         for tier in tiers
     ]
 

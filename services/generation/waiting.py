@@ -23,7 +23,7 @@ from libs.tiers.estimates import (
     table_of_waits,
     tell,
 )
-from libs.tiers.fair_queue import TierRule, rules_of
+from libs.tiers.fair_rules import TierRule, rules_of
 from libs.tiers.pool_loads import GRID, PoolLoad, TierLoad
 from services.generation.measures import ALL_MODELS
 from services.generation.schemas import WaitEstimate

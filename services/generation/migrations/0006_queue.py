@@ -15,6 +15,7 @@ def upgrade() -> None:
     run_sql_file(Path(__file__).with_suffix(".sql"))
     grant("EXECUTE", "FUNCTION generation.claim_job", "easel_worker")
     grant("EXECUTE", "FUNCTION generation.give_back", "easel_worker", "easel_relay")
+    grant("EXECUTE", "FUNCTION generation.use_at", "easel_relay")
     open_to_role("generation.jobs", "easel_owner", "UPDATE")
     for table in ("generation.flows", "generation.leases"):
         isolate_tenants(table)

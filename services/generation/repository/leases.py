@@ -15,51 +15,59 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from libs.tiers import fair_queue
+from libs.tiers import fair_rules
 from libs.tiers.catalogue import load_catalogue
 from services.generation.models import Job, Mark
 
 LEASE_SECONDS = 15
 
 TIERS = load_catalogue().tiers
-RULES = fair_queue.rules_of(TIERS)
+RULES = fair_rules.rules_of(TIERS)
 POLICY = {
     "tiers": [rule.name for rule in RULES],
     "weights": [rule.weight for rule in RULES],
     "running": [rule.running_jobs for rule in RULES],
     "bounds": [rule.bound_seconds for rule in RULES],
-    "overdue_every": fair_queue.OVERDUE_EVERY,
-    "noisy_every": fair_queue.NOISY_EVERY,
-    "affinity_seconds": fair_queue.AFFINITY_SECONDS,
-    "affinity_depth": fair_queue.AFFINITY_DEPTH,
+    "overdue_every": fair_rules.OVERDUE_EVERY,
+    "unserved_every": fair_rules.UNSERVED_EVERY,
+    "unserved_seconds": fair_rules.UNSERVED_SECONDS,
+    "use_seconds": fair_rules.USE_SECONDS,
+    "affinity_seconds": fair_rules.AFFINITY_SECONDS,
+    "affinity_depth": fair_rules.AFFINITY_DEPTH,
     "lease_seconds": LEASE_SECONDS,
 }
 CLAIM = text(
     """
     SELECT * FROM generation.claim_job(:pool, :worker, CAST(:loaded AS text[]),
         CAST(:tiers AS text[]), CAST(:weights AS int[]), CAST(:running AS int[]),
-        CAST(:bounds AS float8[]), :overdue_every, :noisy_every, :affinity_seconds,
-        :affinity_depth, :lease_seconds, coalesce(CAST(:now AS timestamptz), now()))
+        CAST(:bounds AS float8[]), :overdue_every, :unserved_every, :unserved_seconds,
+        :use_seconds, :affinity_seconds, :affinity_depth, :lease_seconds,
+        coalesce(CAST(:now AS timestamptz), now()))
     """
 )
 RENEW = text(
     f"""
     UPDATE generation.leases SET until = now() + interval '{LEASE_SECONDS} seconds'
-    WHERE job_id = :id AND attempt = :attempt AND worker = :worker
+    WHERE user_id = :user_id AND job_id = :id AND attempt = :attempt AND worker = :worker
     RETURNING cancel_requested, set_config('synchronous_commit', 'off', true)
     """
 )
 FENCE = "id = :id AND attempt = :attempt AND worker = :worker AND state = 'running'"
 LOCK = text(f"SELECT id FROM generation.jobs WHERE {FENCE} FOR UPDATE")
-WANTS_CANCEL = text("SELECT cancel_requested FROM generation.leases WHERE job_id = :id")
-REQUEST_CANCEL = text("UPDATE generation.leases SET cancel_requested = true WHERE job_id = :id")
+WANTS_CANCEL = text(
+    "SELECT cancel_requested FROM generation.leases WHERE user_id = :user_id AND job_id = :id"
+)
+REQUEST_CANCEL = text(
+    "UPDATE generation.leases SET cancel_requested = true WHERE user_id = :user_id AND job_id = :id"
+)
 HAND_BACK = text(
     f"""
     UPDATE generation.jobs SET state = 'queued', worker = NULL, failures = failures + :failures,
         due = CAST(:delay_seconds AS float8) <= 0,
         due_at = now() + make_interval(secs => CAST(:delay_seconds AS float8)),
         marks = marks || CAST(:marks AS jsonb) || jsonb_build_object(
-            'name', 'queued', 'at', clock_timestamp(), 'reason', CAST(:reason AS text))
+            'name', 'queued', 'at', clock_timestamp(), 'reason', CAST(:reason AS text),
+            'rest_seconds', CAST(:delay_seconds AS float8))
     WHERE {FENCE}
     RETURNING failures
     """
@@ -86,20 +94,26 @@ class LeaseLost(Exception):
 class Claim:
     """The right to work on a job until the lease ends; `attempt` and `worker` are the fence."""
 
+    user_id: UUID
     job_id: UUID
     attempt: int
     worker: str
 
     def key(self) -> dict[str, Any]:
         """What every fenced statement names."""
-        return {"id": self.job_id, "attempt": self.attempt, "worker": self.worker}
+        return {
+            "user_id": self.user_id,
+            "id": self.job_id,
+            "attempt": self.attempt,
+            "worker": self.worker,
+        }
 
 
 def claim_of(job: Job) -> Claim:
     """The claim under which a running job was read."""
     if job.worker is None:
         raise LeaseLost(f"{job.id} is in nobody's hands")
-    return Claim(job.id, job.attempt, job.worker)
+    return Claim(job.user_id, job.id, job.attempt, job.worker)
 
 
 async def claim_next(
@@ -131,16 +145,16 @@ async def renew(session: AsyncSession, claim: Claim) -> bool:
     return bool(cancel_requested)
 
 
-async def request_cancel(session: AsyncSession, job_id: UUID) -> None:
+async def request_cancel(session: AsyncSession, job: Job) -> None:
     """Tell the worker of a running job, which the caller has locked, to end it."""
-    await session.execute(REQUEST_CANCEL, {"id": job_id})
+    await session.execute(REQUEST_CANCEL, {"user_id": job.user_id, "id": job.id})
 
 
 async def lock_claimed(session: AsyncSession, claim: Claim) -> bool:
     """Lock a job in flight; True if the user wants it cancelled. Raises LeaseLost."""
     if await session.scalar(LOCK, claim.key()) is None:
         raise LeaseLost(str(claim.job_id))
-    return bool(await session.scalar(WANTS_CANCEL, {"id": claim.job_id}))
+    return bool(await session.scalar(WANTS_CANCEL, claim.key()))
 
 
 async def hand_back(

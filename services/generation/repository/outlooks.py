@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.tiers.catalogue import Pool
+from libs.tiers.fair_rules import USE_SECONDS
 from libs.tiers.pool_loads import GRID
 from services.generation.looks import (
     ARRIVAL_SECONDS,
@@ -37,7 +38,8 @@ WAITING = text(
             coalesce(f.head_cost, w.cost / w.jobs)::float8 AS head,
             greatest(0, coalesce(f.tag - coalesce(c.virtual_time, 0), 0)) AS lead,
             least(w.jobs, greatest(0, l.running - coalesce(r.jobs, 0))) AS ready,
-            coalesce(r.jobs, 0) >= greatest(1, coalesce(o.share, 1)) AS noisy,
+            coalesce(generation.use_at(f.used, f.used_at, now(), :use_seconds)
+                > o.share * :use_seconds * 1000, false) AS noisy,
             extract(epoch FROM now() - f.head_since)::float8 AS age
         FROM waiting w
         JOIN unnest(CAST(:tiers AS text[]), CAST(:limits AS int[])) l (tier, running) USING (tier)
@@ -63,7 +65,8 @@ RUNNING = text(
 ACTIVE = text(
     """
     SELECT pool, tier, count(*) AS users FROM (
-        SELECT pool, tier, user_id FROM generation.flows WHERE head_id IS NOT NULL
+        SELECT pool, tier, user_id FROM generation.flows
+        WHERE head_id IS NOT NULL OR used_at > now() - :use_seconds * interval '1 second'
         UNION SELECT pool, tier, user_id FROM generation.leases
     ) active GROUP BY pool, tier
     """
@@ -117,13 +120,14 @@ async def read_look(
         "limits": [rule.running_jobs for rule in RULES.values()],
         "grid": [float(at) for at in GRID],
         "last": len(GRID) - 1,
+        "use_seconds": USE_SECONDS,
     }
     since = UUID(int=int((now.timestamp() - ARRIVAL_SECONDS) * 1_000) << 80)  # a UUIDv7's time
     waiting = await session.execute(WAITING, values)
     running = await session.execute(RUNNING)
     arrivals = await session.execute(ARRIVALS, {"since": since})
     workers = await session.execute(WORKERS)
-    active = await session.execute(ACTIVE)
+    active = await session.execute(ACTIVE, {"use_seconds": USE_SECONDS})
     return Look(
         [WaitingUsers(**row._mapping) for row in waiting],
         [RunningJobs(**row._mapping) for row in running],

@@ -21,7 +21,7 @@ from libs.tiers.estimates import (
     reckon_wait,
     tell,
 )
-from libs.tiers.fair_queue import TierRule
+from libs.tiers.fair_rules import TierRule
 from libs.tiers.pool_loads import PoolLoad, TierLoad, WaitingUser, load_of_tier
 
 FREE, PRO = TierRule("free", 10, 1, 3_600.0), TierRule("pro", 50, 1, 360.0)

@@ -15,7 +15,8 @@ from libs.tiers.estimates import (
     calibrate,
     estimate,
 )
-from libs.tiers.fair_queue import FairQueue, QueuedJob, TierRule
+from libs.tiers.fair_queue import FairQueue
+from libs.tiers.fair_rules import QueuedJob, TierRule
 from libs.tiers.pool_loads import PoolLoad, load_of_queue
 
 SLOTS, MEAN_COST, JOBS = 4, 10_000, 4_000

@@ -3,7 +3,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.tiers.fair_queue import FairQueue, QueuedJob, TierRule
+from libs.tiers.fair_queue import FairQueue
+from libs.tiers.fair_rules import QueuedJob, TierRule
 from libs.tiers.pool_loads import (
     GRID,
     PoolLoad,

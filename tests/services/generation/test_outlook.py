@@ -11,13 +11,14 @@ from sqlalchemy import text
 from libs.db.engine import Sessions
 from libs.kernel.clock import utc_now
 from libs.tiers.catalogue import TierName, load_catalogue
-from libs.tiers.fair_queue import FairQueue, QueuedJob
+from libs.tiers.fair_queue import FairQueue
+from libs.tiers.fair_rules import QueuedJob
 from libs.tiers.pool_loads import load_of_queue
 from services.generation.models import Job
 from services.generation.repository import outlooks, workers
 from services.generation.repository.jobs import read_own_jobs
 from services.generation.service.outlook_round import Outlooker
-from services.generation.service.waits import estimate_waiting
+from services.generation.service.waits import estimate_jobs
 from services.generation.waiting import RULES, QueueOutlook
 from tests.services.generation.queue_of_jobs import Queue
 
@@ -62,7 +63,7 @@ async def test_it_sees_the_queue_as_it_would_be_in_memory(queue: Queue) -> None:
     pool = seen.pools["standard"]
     assert (pool.slots, pool.running) == (3, 3)
     assert pool.running_cost == sum(job.quoted_millicredits for job in running)
-    mirror.set_shares(3)
+    mirror.set_shares(3, 0.0)
     assert seen.shares["free"] == pytest.approx(mirror.tiers["free"].share)
     assert seen.shares["pro"] == pytest.approx(mirror.tiers["pro"].share)
 
@@ -77,8 +78,8 @@ async def test_each_waiting_job_is_told_when_it_starts(queue: Queue) -> None:
     seen = await look(queue)
     async with queue.api.begin() as session:
         await session.execute(text("SELECT set_config('app.user_id', :u, true)"), {"u": str(ada)})
-        told = await estimate_waiting(session, seen, ada)
         own = await read_own_jobs(session, ada)
+    told = estimate_jobs(seen, own)
     assert list(told) == mine and (own.running, len(own.waiting)) == (0, 3)
     # a job of ten seconds runs and has five left; then ada and eve take turns
     assert [wait.p50_seconds for wait in told.values()] == pytest.approx([5, 25, 45], abs=6)

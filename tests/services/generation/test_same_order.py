@@ -12,7 +12,8 @@ import pytest
 
 from libs.testkit.postgres import Database
 from libs.tiers.catalogue import load_catalogue
-from libs.tiers.fair_queue import FairQueue, InFlight, QueuedJob, rules_of
+from libs.tiers.fair_queue import FairQueue, InFlight
+from libs.tiers.fair_rules import QueuedJob, rules_of
 from services.generation.repository.leases import POLICY
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -25,7 +26,8 @@ INSERT = """
     VALUES ($1, $2, $3, $4, $5, 'demo', '{}', $6, '2026-11-01', $7, $8)
 """
 CLAIM = """
-    SELECT id FROM generation.claim_job($1, 'w', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+    SELECT id FROM generation.claim_job(
+        $1, 'w', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 """
 END = """
     UPDATE generation.jobs SET state = 'succeeded', finished_at = now(), captured_millicredits = 0
@@ -130,9 +132,11 @@ class Twins:
     async def tick(self) -> None:
         """Time passes; once in a while for so long that bounds and deadlines matter."""
         self.now += self.rng.choice((0.5, 3.0, 20.0, 90.0, 1200.0))
-        self.pure.set_shares(SLOTS)
+        self.pure.set_shares(SLOTS, self.now)
         for name, tier in self.pure.tiers.items():
-            await self.connection.execute(SHARE, POOL, name, tier.share)
+            share = tier.share * self.rng.choice((1.0, 0.05))  # users here are few: make some noisy
+            tier.share = share
+            await self.connection.execute(SHARE, POOL, name, share)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from libs.db.engine import Sessions
 from libs.tiers.admission import admit
 from libs.tiers.estimates import Calibration, Estimate, table_of_waits, tell, wait_in_table
-from libs.tiers.fair_queue import TierRule
+from libs.tiers.fair_rules import TierRule
 from libs.tiers.pool_loads import WaitingUser, load_of_tier
 from services.generation.measures import ALL_MODELS
 from services.generation.waiting import (
