@@ -1,11 +1,14 @@
 """Run an application under uvicorn, the way every service does."""
 
 import gc
+import socket
 
 import uvicorn
 from fastapi import FastAPI
 
 from libs.web.settings import WebSettings
+
+UNREAD_MILLISECONDS = 60_000
 
 
 def server_config(app: FastAPI, settings: WebSettings) -> uvicorn.Config:
@@ -27,7 +30,19 @@ def server_config(app: FastAPI, settings: WebSettings) -> uvicorn.Config:
     )
 
 
+def listen(config: uvicorn.Config) -> socket.socket:
+    """The socket of a service. What a client does not take for a minute ends its connection.
+
+    Else a stopped reader would hold what was sent to it in memory for as long as it likes.
+    """
+    listener = config.bind_socket()
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux (tcp(7)); connections inherit it
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MILLISECONDS)
+    return listener
+
+
 def serve(app: FastAPI, settings: WebSettings) -> None:
     """Serve until SIGTERM, then finish what is in flight (at most 10 s)."""
     gc.freeze()  # what was imported lives as long as the process
-    uvicorn.Server(server_config(app, settings)).run()
+    config = server_config(app, settings)
+    uvicorn.Server(config).run(sockets=[listen(config)])

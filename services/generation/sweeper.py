@@ -15,13 +15,12 @@ from libs.credits.ledger import settle_hold
 from libs.db.engine import Sessions
 from libs.db.transaction import set_tenant
 from libs.jobs.celery_app import queue_of_pool
-from libs.jobs.outbox import add_event
 from libs.jobs.rounds import repeat
 from libs.telemetry.logs import get_logger
-from services.generation.answers import finished_event
 from services.generation.attempts import LEASE_EXPIRED, MAX_FAILURES
 from services.generation.models import Job
 from services.generation.repository import sweeps, workers
+from services.generation.service.announcements import announce_end
 from services.generation.service.endings import finish_job, hand_back_job
 from services.generation.wake_ups import WAKE_UP
 
@@ -64,7 +63,7 @@ async def expire_job(session: AsyncSession, job: Job) -> None:
     await settle_hold(session, user_id=job.user_id, hold_id=job.id, captured=0)
     await sweeps.expire(session, job.id)
     await session.refresh(job)
-    await add_event(session, finished_event(job))
+    await announce_end(session, job)
     swept.labels("expired").inc()
 
 

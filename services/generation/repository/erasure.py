@@ -10,9 +10,19 @@ from libs.privacy.collections import Collection
 from services.generation.models import FINAL_STATES, Job
 
 # The machine that drew it is ours, not theirs.
-COLLECTIONS = (Collection("jobs", "generation.jobs", row="to_jsonb(t) - 'worker'"),)
+COLLECTIONS = (
+    Collection("jobs", "generation.jobs", row="to_jsonb(t) - 'worker'"),
+    Collection("webhooks", "webhooks.endpoints"),
+    Collection("webhook_deliveries", "webhooks.deliveries", row="to_jsonb(t) - 'leased_until'"),
+)
 OUTBOX_NAMES_TENANT = text("SELECT ops.outbox_names_tenant()")
+DELETE_WEBHOOKS = text("DELETE FROM webhooks.endpoints WHERE user_id = :user")
 DELETE_FLOWS = text("DELETE FROM generation.flows WHERE user_id = :user")
+
+
+async def delete_webhooks(session: AsyncSession, user_id: UUID) -> None:
+    """Delete the user's endpoints, and with them secrets and deliveries: nothing more is sent."""
+    await session.execute(DELETE_WEBHOOKS, {"user": user_id})
 
 
 async def list_unfinished(session: AsyncSession, user_id: UUID, limit: int) -> Sequence[UUID]:

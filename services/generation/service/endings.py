@@ -8,11 +8,11 @@ from libs.credits.ledger import settle_hold
 from libs.events.topics import Event
 from libs.jobs.outbox import add_event
 from services.gallery.client.images import ImageRecord, record_image
-from services.generation.answers import finished_event
 from services.generation.attempts import requeued_event
 from services.generation.client.tier_changes import announce_tier_change
 from services.generation.models import Job, JobState, Mark
 from services.generation.repository import leases
+from services.generation.service.announcements import announce_end
 
 
 async def finish_job(
@@ -43,7 +43,7 @@ async def finish_job(
         await add_event(session, image_event(job, image))
     await settle_hold(session, user_id=job.user_id, hold_id=job.id, captured=captured)
     closed = await session.get_one(Job, job.id, populate_existing=True)
-    await add_event(session, finished_event(closed))
+    await announce_end(session, closed)
     await leases.give_back(session, job, executed=captured)
 
 

@@ -8,7 +8,7 @@ from redis.exceptions import RedisError
 
 from libs.db.engine import Sessions
 from libs.db.transaction import transaction
-from libs.events.streams import job_stream
+from libs.events.streams import job_stream, user_stream
 from libs.kernel.clock import Clock
 from libs.kernel.problems import ServiceUnavailable
 from services.generation.problems import AlreadyFinished, GenerationNotFound
@@ -21,11 +21,12 @@ JOBS_AT_ONCE = 500  # in one request or transaction; the rest is for the next
 async def erase_user(
     sessions: Sessions, redis: Redis, user_id: UUID, *, clock: Clock
 ) -> str | None:
-    """Erase the user's jobs, streams and places in the queue. None: all gone; else what ends first.
+    """Erase the user's webhooks, jobs, streams and queue places. None: gone; else what ends first.
 
     May be repeated and interrupted. Raises ServiceUnavailable while Redis is away.
     """
     async with transaction(sessions, user_id) as session:
+        await erasure.delete_webhooks(session, user_id)
         unfinished = await erasure.list_unfinished(session, user_id, JOBS_AT_ONCE)
     if unfinished:
         await cancel_jobs(sessions, user_id, unfinished, clock=clock)
@@ -34,8 +35,9 @@ async def erase_user(
         # a message that is sent later would make a stream anew
         if await erasure.outbox_names_tenant(session):
             return "events that are being sent"
+    await forget_streams(redis, [user_stream(user_id)])
     while jobs := await ended_jobs(sessions, user_id):
-        await forget_streams(redis, jobs)
+        await forget_streams(redis, list(map(job_stream, jobs)))
         async with transaction(sessions, user_id) as session:
             await erasure.delete_jobs(session, jobs)
     async with transaction(sessions, user_id) as session:
@@ -62,9 +64,9 @@ async def ended_jobs(sessions: Sessions, user_id: UUID) -> Sequence[UUID]:
         return await erasure.list_ended(session, user_id, JOBS_AT_ONCE)
 
 
-async def forget_streams(redis: Redis, jobs: Sequence[UUID]) -> None:
-    """Delete the jobs' streams, before their rows: without those nobody would know them."""
+async def forget_streams(redis: Redis, streams: Sequence[str]) -> None:
+    """Delete streams, those of jobs before their rows: without them nobody would know them."""
     try:
-        await redis.unlink(*(job_stream(job_id) for job_id in jobs))
+        await redis.unlink(*streams)
     except (RedisError, OSError) as error:
         raise ServiceUnavailable("Redis does not answer") from error

@@ -5,14 +5,14 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.credits.ledger import settle_hold
-from libs.jobs.outbox import add_event
 from libs.kernel.clock import Clock
 from libs.web.pagination import Page, PageRequest, make_page
-from services.generation.answers import finished_event, show_job
+from services.generation.answers import show_job
 from services.generation.models import FINAL_STATES, Job, JobState
 from services.generation.problems import AlreadyFinished, GenerationNotFound
 from services.generation.repository import jobs, leases
 from services.generation.schemas import GenerationAnswer
+from services.generation.service.announcements import announce_end
 
 
 async def get_generation(session: AsyncSession, job_id: UUID) -> Job:
@@ -45,7 +45,7 @@ async def cancel_generation(session: AsyncSession, job_id: UUID, *, clock: Clock
         # credits before the queue, in the order in which acceptance locks them
         await settle_hold(session, user_id=job.user_id, hold_id=job.id, captured=0)
         job.state, job.finished_at, job.captured_millicredits = "cancelled", clock(), 0
-        await add_event(session, finished_event(job))
+        await announce_end(session, job)
     elif job.state == "running":
         await leases.request_cancel(session, job.id)
     elif job.state in FINAL_STATES and job.state != "cancelled":

@@ -13,7 +13,7 @@ from libs.credits.audit import ledger_check
 from libs.db.engine import Sessions
 from libs.db.transaction import transaction
 from libs.events.connection import build_redis
-from libs.events.streams import job_stream
+from libs.events.streams import job_stream, user_stream
 from libs.jobs.celery_app import build_celery
 from libs.jobs.relay import Relay, relay_batch
 from libs.kernel.clock import utc_now
@@ -147,7 +147,7 @@ async def test_another_users_jobs_and_streams_stay(
     hers = await create(eve)
     while await owner.erase(ada.id) is not None:
         await relay_batch(relay)
-    assert await redis.keys("events:*") == [job_stream(hers)]
+    assert set(await redis.keys("events:*")) == {job_stream(hers), user_stream(eve.id)}
     (row,) = (await exported(owner, eve.id))["jobs"]
     assert (row["id"], row["state"]) == (str(hers), "queued")
     await assert_balanced(sessions)
