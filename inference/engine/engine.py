@@ -37,6 +37,7 @@ class Job:
     sender: Sender
     pipeline: Pipeline
     arrived: float
+    load_seconds: float = 0.0
     started: float = 0.0
     step_sent: int = 0
     denoising: txt2img.Denoising | None = None
@@ -110,6 +111,7 @@ class Engine:
         text, sender = opener()
         try:
             request = parse_request(text)
+            was_loaded, begun = request.model in self._pipelines, time.monotonic()
             pipeline = self._pipeline(request.model)
             txt2img.check_size(pipeline, request)
         except InvalidRequest as error:
@@ -121,7 +123,9 @@ class Engine:
             return self._fail(
                 sender, Failure.UNAVAILABLE, f"busy: {len(self._waiting)} requests are waiting"
             )
-        self._waiting.append(Job(request, sender, pipeline, arrived=time.monotonic()))
+        arrived = time.monotonic()
+        load_seconds = 0.0 if was_loaded else arrived - begun
+        self._waiting.append(Job(request, sender, pipeline, arrived, load_seconds))
 
     def _pipeline(self, model: str) -> Pipeline:
         loaded = self._pipelines.get(model)
@@ -202,6 +206,7 @@ class Engine:
         image = txt2img.decode(state)
         decoded = time.monotonic()
         seconds = {
+            "load": job.load_seconds,
             "queue": job.started - job.arrived,
             "steps": stepped - job.started,
             "decode": decoded - stepped,

@@ -47,5 +47,6 @@ def progress(step: int, steps: int) -> Event:
 
 
 def done(steps: int, seconds: dict[str, float]) -> Event:
-    """`seconds` has `queue` (before the first step), `steps` (until the last one) and `decode`."""
+    """`seconds` has `load` (of the model, 0 if it was there), `queue` (from then to the first
+    step), `steps` (until the last one) and `decode`."""
     return {"type": "done", "steps": steps, "seconds": seconds}

@@ -76,12 +76,17 @@ class HeadersTooLarge(Problem):
 
 
 class RateLimited(Problem):
-    """Over a limit; `retry_after_seconds` says when to come back."""
+    """Over a limit; `retry_after_seconds` says when to come back, in the body and the header.
+
+    Where it is known, `limit` names the limit, `used` and `allowed` are its numbers.
+    """
 
     slug, status, title = "rate-limited", 429, "Too many requests"
 
     def __init__(self, detail: str, *, retry_after_seconds: int, **extra: Any) -> None:
-        super().__init__(detail, headers={"Retry-After": str(retry_after_seconds)}, **extra)
+        headers = {"Retry-After": str(retry_after_seconds)}
+        extra["retry_after_seconds"] = retry_after_seconds
+        super().__init__(detail, headers=headers, **extra)
 
 
 class ServiceUnavailable(Problem):

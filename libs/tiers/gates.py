@@ -33,8 +33,9 @@ def require_waiting_room(tier: Tier, waiting: int, *, expected_wait_seconds: int
         raise WaitingLimitReached(
             f"{waiting} of {tier.waiting_jobs} jobs are waiting",
             retry_after_seconds=max(1, expected_wait_seconds),
-            limit=tier.waiting_jobs,
+            limit="waiting_jobs",
             used=waiting,
+            allowed=tier.waiting_jobs,
         )
 
 
@@ -47,8 +48,9 @@ def require_hourly_room(tier: Tier, created: int, *, oldest_age_seconds: int) ->
         raise HourlyLimitReached(
             f"{created} of {tier.creates_per_hour} requests of this hour are used",
             retry_after_seconds=max(1, SECONDS_PER_HOUR - oldest_age_seconds),
-            limit=tier.creates_per_hour,
+            limit="creates_per_hour",
             used=created,
+            allowed=tier.creates_per_hour,
         )
 
 

@@ -68,8 +68,10 @@ class Progress(_Event):
 
 
 class Seconds(_Event):
-    """Where the time went: waiting for a slot, denoising, and decoding latents to pixels."""
+    """Where the time went: loading the model, if this request was its first, waiting for a slot,
+    denoising, and decoding latents to pixels."""
 
+    load: float = 0.0
     queue: float
     steps: float
     decode: float

@@ -8,7 +8,7 @@ from libs.events.connection import build_redis
 from libs.kernel.settings import load
 from libs.web.event_streams import OpenStreams
 from libs.web.server import serve
-from services.generation.routes import events, generations, personal_data
+from services.generation.routes import admin_queue, events, generations, personal_data, queue
 from services.generation.service.waits import Waits
 from services.generation.settings import GenerationSettings
 from services.model.client.catalogue import ModelCatalogue
@@ -23,7 +23,13 @@ def build_app(settings: GenerationSettings) -> FastAPI:
         settings,
         description="Turns prompts into pictures: quote, create, watch, cancel.",
         # `/events` stands before `/{generation_id}`, which it would be taken for
-        routers=[events.router, generations.router, personal_data.router],
+        routers=[
+            events.router,
+            generations.router,
+            queue.router,
+            admin_queue.router,
+            personal_data.router,
+        ],
         on_stop=[redis.aclose, statements.close],
     )
     app.state.redis = redis

@@ -12,6 +12,7 @@ LEASE_EXPIRED = {
 }
 PART_AWAY = {"slug": "part-away", "detail": "A part that is needed does not answer"}
 WORKER_STOPS = {"slug": "worker-stops", "detail": "The machine is being taken away"}
+REQUEUED = {"slug": "requeued", "detail": "Somebody of ours gave it another chance"}
 ENGINE_FAILED = {
     "slug": "engine-failed",
     "detail": "The picture could not be made; nothing was charged",

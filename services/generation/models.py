@@ -47,3 +47,8 @@ class Job(Base):
     expires_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+    @property
+    def paying_hold(self) -> UUID:
+        """The hold that is settled when the job ends."""
+        return self.hold_id or self.id

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from libs.tiers.catalogue import Tier, TierName
+from libs.tiers.catalogue import Pool, Tier, TierName
 from libs.tiers.estimates import own_work
 from services.generation.waiting import OwnWork
 
@@ -16,6 +16,7 @@ class OwnJob:
 
     id: UUID
     tier: TierName
+    pool: Pool
     model: str
     cost: int
     created_at: datetime
@@ -32,9 +33,11 @@ class OwnJobs:
     leads: Mapping[str, float] = field(default_factory=dict)
 
 
-def own_work_before(own: OwnJobs, job: OwnJob, tier: Tier, seen_at: datetime | None) -> OwnWork:
-    """What is in front of a waiting job; an outlook of `seen_at` counts it if it is older."""
-    before = sum(other.cost for other in own.waiting if other.id < job.id)
+def own_work_before(
+    own: OwnJobs, job: OwnJob, before: int, tier: Tier, seen_at: datetime | None
+) -> OwnWork:
+    """What is in front of a waiting job, behind `before` of the user's other waiting work. An
+    outlook of `seen_at` counts the job itself if it is older."""
     included = job.cost if seen_at is not None and job.created_at < seen_at else 0
     return _in_front(own, tier, before, included)
 

@@ -60,7 +60,7 @@ async def recover_lost_jobs(sweeper: Sweeper) -> None:
 async def expire_job(session: AsyncSession, job: Job) -> None:
     """A queued job's deadline has passed: it ends, and nothing is charged."""
     await set_tenant(session, job.user_id)
-    await settle_hold(session, user_id=job.user_id, hold_id=job.id, captured=0)
+    await settle_hold(session, user_id=job.user_id, hold_id=job.paying_hold, captured=0)
     await sweeps.expire(session, job.id)
     await session.refresh(job)
     await announce_end(session, job)

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
+from services.generation import relay
+from services.generation import worker as gpu_worker
 from services.payment import app, worker
 from services.user import app as user_app
 from services.user import worker as account_worker
@@ -17,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RULES = sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.yaml"))
 TRIALS = ROOT / "deploy" / "prometheus" / "tests"
 # The programs that these rules watch: what they import is what they export.
-WATCHED = (app, worker, user_app, account_worker)
+WATCHED = (app, worker, user_app, account_worker, relay, gpu_worker)
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 SELECTOR = re.compile(r'\b(easel_\w+)(?:\{(\w+)="(\w+)"\})?')
 

@@ -25,6 +25,8 @@ DEFINERS: Mapping[str, str] = {
     "credits.take_back": LEDGER,
     "gallery.stored_bytes_of_tenant": "sums the tenant's own images for a service without rights",
     "generation.claim_job": "the order of service reads and moves everybody's places",
+    "generation.dead_letters": "administrators, as the database knows them, see what failed",
+    "generation.find_owner": "tells administrators, as the database knows them, whose a job is",
     "generation.give_back": "corrects the order of service, which no service may write",
     "generation.keep_queue": "keeps places and leases in step with jobs, whoever changes one",
     "generation.queue_outlook": "counts everybody's waiting jobs for an estimate; answers sums",

@@ -66,7 +66,13 @@ async def begin_upload(
     if (await uploads.measure_storage(session, user_id)).uploads >= MAX_UPLOADS:
         end = await uploads.next_end(session, user_id) or now
         wait = max(1, int((end - now).total_seconds()))
-        raise TooManyUploads(f"{MAX_UPLOADS} are under way", retry_after_seconds=wait)
+        raise TooManyUploads(
+            f"{MAX_UPLOADS} are under way",
+            retry_after_seconds=wait,
+            limit="uploads",
+            used=MAX_UPLOADS,
+            allowed=MAX_UPLOADS,
+        )
     await require_room(session, user_id, request.bytes)
     upload = Upload(
         id=new_id(),

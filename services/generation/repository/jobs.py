@@ -32,9 +32,9 @@ async def lock_admission(session: AsyncSession, user_id: UUID) -> None:
 
 async def read_own_jobs(session: AsyncSession, user_id: UUID) -> OwnJobs:
     """What the tenant has waiting and in flight."""
-    query = select(Job.id, Job.tier, Job.model, Job.quoted_millicredits, Job.created_at)
+    columns = (Job.id, Job.tier, Job.pool, Job.model, Job.quoted_millicredits, Job.created_at)
     waiting = await session.execute(
-        query.where(Job.user_id == user_id, Job.state == "queued").order_by(Job.id)
+        select(*columns).where(Job.user_id == user_id, Job.state == "queued").order_by(Job.id)
     )
     running = (await session.execute(RUNNING, {"user_id": user_id})).one()
     leads = await session.execute(LEADS, {"user_id": user_id})

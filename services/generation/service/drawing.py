@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from libs.kernel.clock import utc_now
 from libs.kernel.ids import derive_id
 from libs.storage.objects import ObjectStore
 from libs.triton.client import TritonClient
-from libs.triton.contract import Done, Progress
+from libs.triton.contract import Done, Progress, Started
 from libs.triton.contract import GenerationRequest as EngineRequest
 from libs.triton.errors import GenerationFailed
 from services.gallery.client.images import ImageRecord
@@ -27,7 +28,7 @@ from services.generation.image_files import (
     encode_preview,
     encode_thumbnail,
 )
-from services.generation.models import Job
+from services.generation.models import Job, Mark
 from services.generation.resolution import seed_of_image
 from services.generation.schemas import ResolvedRequest
 
@@ -43,6 +44,13 @@ class Drawing:
     request: ResolvedRequest
     images: list[ImageRecord] = field(default_factory=list)
     steps_of_current: int = 0
+    marks: list[Mark] = field(default_factory=list)
+
+    def mark(self, name: str, at: datetime | None = None, **details: Any) -> Mark:
+        """Note a moment of the attempt; it is written down when the attempt ends."""
+        mark = {"name": name, "at": (at or utc_now()).isoformat(), **details}
+        self.marks.append(mark)
+        return mark
 
     def executed_steps(self) -> int:
         """Denoising steps whose result is kept."""
@@ -66,6 +74,8 @@ async def draw_images(studio: Studio, drawing: Drawing) -> None:
     await tell(studio, drawing.job, "job.started", {"attempt": drawing.job.attempt})
     while len(drawing.images) < drawing.request.num_images:
         index = len(drawing.images)
+        if index:
+            drawing.mark("claimed", image=index)
         pixels = await draw_image(studio, drawing, index)
         record = await store_image(studio.store, drawing, index, pixels)
         drawing.images.append(record)
@@ -89,13 +99,32 @@ async def draw_image(studio: Studio, drawing: Drawing, index: int) -> Pixels:
         progress_every=PREVIEW_EVERY_STEPS,
     )
     async with contextlib.aclosing(studio.triton.generate(wanted, str(drawing.job.id))) as replies:
+        steps: Mark = {}
         async for reply in replies:
-            if isinstance(reply, Progress):
-                drawing.steps_of_current = reply.step
+            if isinstance(reply, Started):
+                steps = drawing.mark("steps", image=index, steps=0)
+            elif isinstance(reply, Progress):
+                drawing.steps_of_current = steps["steps"] = reply.step
                 await tell(studio, drawing.job, "job.progressed", progress_data(index, reply))
             elif isinstance(reply, Done):
+                mark_end(drawing, steps, reply, index)
                 return reply.pixels
     raise GenerationFailed("the stream ended without a picture")
+
+
+def mark_end(drawing: Drawing, steps: Mark, done: Done, index: int) -> None:
+    """Note what the engine tells only at the end: loading before the steps, decoding after them."""
+    seconds, now = done.seconds, utc_now()
+    steps["steps"] = done.steps
+    if seconds.load > 0 and steps in drawing.marks:
+        began = datetime.fromisoformat(steps["at"]) - timedelta(seconds=seconds.queue)
+        place = drawing.marks.index(steps)
+        load = {"name": "model_load", "image": index}
+        at = began - timedelta(seconds=seconds.load)
+        slot = {"name": "claimed", "image": index, "at": began.isoformat()}
+        drawing.marks[place:place] = [{**load, "at": at.isoformat()}, slot]
+    drawing.mark("decode", now - timedelta(seconds=seconds.decode), image=index)
+    drawing.mark("upload", now, image=index)
 
 
 def progress_data(index: int, progress: Progress) -> dict[str, Any]:
@@ -123,7 +152,7 @@ def object_key(user_id: UUID, image_id: UUID, created: str, extension: str) -> s
 def image_parameters(drawing: Drawing, index: int) -> dict[str, Any]:
     """The request that makes exactly this image again."""
     seed = seed_of_image(drawing.request, index)
-    request = drawing.request.model_dump(mode="json", exclude={"metadata"})
+    request = drawing.request.model_dump(mode="json", exclude={"metadata", "webhook_id"})
     return {**request, "seed": seed, "num_images": 1}
 
 

@@ -41,7 +41,7 @@ async def finish_job(
     for image in images:
         await record_image(session, image)
         await add_event(session, image_event(job, image))
-    await settle_hold(session, user_id=job.user_id, hold_id=job.id, captured=captured)
+    await settle_hold(session, user_id=job.user_id, hold_id=job.paying_hold, captured=captured)
     closed = await session.get_one(Job, job.id, populate_existing=True)
     await announce_end(session, closed)
     await leases.give_back(session, job, executed=captured)

@@ -46,6 +46,13 @@ CANCEL_AGAIN_SECONDS = 0.2
 MEND_SECONDS = 10.0  # less than a lease
 attempts = Counter("easel_job_attempts_total", "Attempts of jobs by outcome", ("outcome",))
 attempt_seconds = Histogram("easel_job_attempt_seconds", "From claim to closing transaction")
+WAIT_BUCKETS = (0.1, 0.5, 1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 450, 600, 900, 1800, 3600)
+queue_wait = Histogram(
+    "easel_queue_wait_seconds",
+    "From acceptance to the first start",
+    ("tier",),
+    buckets=WAIT_BUCKETS,
+)
 
 
 class Interruption(enum.Enum):
@@ -97,8 +104,16 @@ async def claim_job(worker: Worker) -> Job | None:
                 session, pool=pool, worker=worker.name, loaded=tuple(worker.loaded)
             )
         if job is not None:
+            observe_wait(job)
             return job
     return None
+
+
+def observe_wait(job: Job) -> None:
+    """Count how long a job waited for its first attempt."""
+    if job.attempt == 1 and job.started_at is not None:
+        waited = (job.started_at - job.created_at).total_seconds()
+        queue_wait.labels(job.tier).observe(max(0.0, waited))
 
 
 async def attempt_job(worker: Worker, job: Job) -> None:
@@ -124,10 +139,10 @@ async def draw_and_settle(worker: Worker, drawing: Drawing) -> None:
         if await mend_engine(worker):
             await retry_or_fail(worker, drawing)
         else:
-            await wait_for_part(worker, job)
+            await wait_for_part(worker, drawing)
     except (Retryable, StorageUnavailable) as error:
         log.warning("attempt_interrupted", job_id=str(job.id), error=repr(error))
-        await wait_for_part(worker, job)
+        await wait_for_part(worker, drawing)
     except Exception as error:
         log.exception("attempt_failed", job_id=str(job.id), error=repr(error))
         await retry_or_fail(worker, drawing)
@@ -143,7 +158,7 @@ async def end_attempt(worker: Worker, drawing: Drawing, interruption: Interrupti
     elif interruption is Interruption.CANCELLED:
         await close_job(worker, drawing, "cancelled")
     elif interruption is Interruption.STOPPING:
-        await hand_back(worker, drawing.job, WORKER_STOPS, delay_seconds=0)
+        await hand_back(worker, drawing, WORKER_STOPS, delay_seconds=0)
     else:
         raise leases.LeaseLost(str(drawing.job.id))
 
@@ -199,6 +214,7 @@ async def close_job(
     steps = 0 if failed else drawing.executed_steps()
     prices = load_price_book(job.price_version)
     captured = executed_price(work_of(drawing.request, job.base), steps, prices)
+    drawing.mark("settle")
     async with transaction(worker.sessions, job.user_id) as session:
         await finish_job(
             session,
@@ -207,22 +223,37 @@ async def close_job(
             captured=min(captured, job.quoted_millicredits),
             images=() if failed else drawing.images,
             error=error,
+            marks=drawing.marks,
         )
     attempts.labels(state).inc()
 
 
 async def hand_back(
-    worker: Worker, job: Job, reason: dict[str, str], *, delay_seconds: float, failures: int = 0
+    worker: Worker,
+    drawing: Drawing,
+    reason: dict[str, str],
+    *,
+    delay_seconds: float,
+    failures: int = 0,
 ) -> None:
     """Queue the job again. Raises LeaseLost."""
+    job = drawing.job
     async with transaction(worker.sessions, job.user_id) as session:
-        await hand_back_job(session, job, reason, delay_seconds=delay_seconds, failures=failures)
+        await hand_back_job(
+            session,
+            job,
+            reason,
+            delay_seconds=delay_seconds,
+            failures=failures,
+            marks=drawing.marks,
+        )
     attempts.labels(reason["slug"]).inc()
 
 
-async def wait_for_part(worker: Worker, job: Job) -> None:
+async def wait_for_part(worker: Worker, drawing: Drawing) -> None:
     """A part is away: hand the job back, for longer each time, and count no failure."""
-    await hand_back(worker, job, PART_AWAY, delay_seconds=part_away_seconds(job.attempt))
+    delay = part_away_seconds(drawing.job.attempt)
+    await hand_back(worker, drawing, PART_AWAY, delay_seconds=delay)
 
 
 async def retry_or_fail(worker: Worker, drawing: Drawing) -> None:
@@ -230,7 +261,7 @@ async def retry_or_fail(worker: Worker, drawing: Drawing) -> None:
     job = drawing.job
     if job.failures + 1 < MAX_FAILURES:
         delay = retry_delay_seconds(job.failures)
-        await hand_back(worker, job, ENGINE_FAILED, delay_seconds=delay, failures=1)
+        await hand_back(worker, drawing, ENGINE_FAILED, delay_seconds=delay, failures=1)
     elif drawing.images:
         drawing.steps_of_current = 0
         await close_job(worker, drawing, "partial", ENGINE_FAILED)

@@ -43,11 +43,11 @@ async def cancel_generation(session: AsyncSession, job_id: UUID, *, clock: Clock
         raise GenerationNotFound()
     if job.state == "queued":
         # credits before the queue, in the order in which acceptance locks them
-        await settle_hold(session, user_id=job.user_id, hold_id=job.id, captured=0)
+        await settle_hold(session, user_id=job.user_id, hold_id=job.paying_hold, captured=0)
         job.state, job.finished_at, job.captured_millicredits = "cancelled", clock(), 0
         await announce_end(session, job)
     elif job.state == "running":
         await leases.request_cancel(session, job.id)
     elif job.state in FINAL_STATES and job.state != "cancelled":
-        raise AlreadyFinished(f"It is {job.state}")
+        raise AlreadyFinished(f"It is {job.state}", state=job.state)
     return job

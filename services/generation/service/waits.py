@@ -15,7 +15,7 @@ from libs.db.transaction import transaction
 from libs.kernel.clock import Clock, utc_now
 from libs.tiers.catalogue import load_catalogue
 from services.generation.models import Job
-from services.generation.own_work import own_work_before
+from services.generation.own_work import OwnJobs, own_work_before
 from services.generation.repository import jobs, outlooks
 from services.generation.schemas import WaitEstimate
 from services.generation.waiting import (
@@ -83,16 +83,15 @@ async def current_forecast(request: Request) -> Forecast:
 CurrentForecast = Annotated[Forecast, Depends(current_forecast)]
 
 
-async def estimate_waiting(
-    session: AsyncSession, outlook: QueueOutlook, user_id: UUID
-) -> dict[UUID, WaitEstimate]:
-    """When each of the tenant's waiting jobs starts and finishes, oldest first."""
-    own = await jobs.read_own_jobs(session, user_id)
+def estimate_jobs(outlook: QueueOutlook, own: OwnJobs) -> dict[UUID, WaitEstimate]:
+    """When each of a user's waiting jobs starts and finishes, oldest first."""
     told: dict[UUID, WaitEstimate] = {}
+    before = 0
     for job in own.waiting:
         tier = load_catalogue().tier(job.tier)
-        work = own_work_before(own, job, tier, outlook.at)
+        work = own_work_before(own, job, before, tier, outlook.at)
         told[job.id] = show_wait(estimate_job(outlook, tier, job.model, job.cost, work))
+        before += job.cost
     return told
 
 
@@ -102,4 +101,5 @@ async def estimate_of_job(
     """When a job starts and finishes; None unless it waits."""
     if job.state != "queued":
         return None
-    return (await estimate_waiting(session, outlook, job.user_id)).get(job.id)
+    own = await jobs.read_own_jobs(session, job.user_id)
+    return estimate_jobs(outlook, own).get(job.id)

@@ -32,7 +32,8 @@ def test_a_picture_comes_with_its_steps_and_times(engine: Engine, pipeline: Pipe
     assert recorder.previews[2].shape == (16, 16, 3)
     last = recorder.events[-1]
     assert (last["type"], last["steps"]) == ("done", 4)
-    assert set(last["seconds"]) == {"queue", "steps", "decode"}
+    assert set(last["seconds"]) == {"load", "queue", "steps", "decode"}
+    assert last["seconds"]["load"] == 0  # it was there
     assert all(seconds >= 0 for seconds in last["seconds"].values())
     state = txt2img.begin(pipeline, request(steps=4))
     while not state.is_finished:

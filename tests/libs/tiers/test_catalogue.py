@@ -87,6 +87,8 @@ def test_the_waiting_limit_says_when_to_come_back() -> None:
     with pytest.raises(WaitingLimitReached) as refused:
         require_waiting_room(free, 10, expected_wait_seconds=40)
     assert (refused.value.status, retry_after(refused.value)) == (429, 40)
+    said = {"limit": "waiting_jobs", "used": 10, "allowed": 10, "retry_after_seconds": 40}
+    assert refused.value.extra == said
 
 
 def test_the_hourly_limit_opens_when_the_oldest_request_is_an_hour_old() -> None:
@@ -95,4 +97,6 @@ def test_the_hourly_limit_opens_when_the_oldest_request_is_an_hour_old() -> None
     with pytest.raises(HourlyLimitReached) as refused:
         require_hourly_room(starter, 60, oldest_age_seconds=3_500)
     assert retry_after(refused.value) == 100
+    said = {"limit": "creates_per_hour", "used": 60, "allowed": 60, "retry_after_seconds": 100}
+    assert refused.value.extra == said
     require_hourly_room(load_catalogue().tier("enterprise"), 10**6, oldest_age_seconds=0)

@@ -120,7 +120,7 @@ def test_what_we_send_arrives_as_it_was(
 
 def test_the_engines_events_are_ours() -> None:
     picture = np.zeros((2, 2, 3), dtype=np.uint8)
-    seconds = {"queue": 0.1, "steps": 1.0, "decode": 0.2}
+    seconds = {"load": 3.0, "queue": 0.1, "steps": 1.0, "decode": 0.2}
     assert parse_event(json.dumps(event_side.started())) == Started()
     step = parse_event(json.dumps(event_side.progress(3, 20)), preview=picture)
     assert isinstance(step, Progress)
