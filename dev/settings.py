@@ -110,6 +110,8 @@ def shared_settings(setup: Setup) -> dict[str, str]:
             for name in ("user", "payment", "generation", "gallery", "model")
         },
         "EASEL_TRITON_GRPC_URL": f"{LOOPBACK}:{ports['triton_grpc']}",
+        # webhooks of developers lead to their own machine
+        "EASEL_WEBHOOKS_ALLOW_PRIVATE": "1",
         "EASEL_WORKER_POOL": "premium,standard",
         "EASEL_WORKER_CONCURRENCY": str(WORKER_CONCURRENCY),
         **{name: os.environ[name] for name in PASSED_ON if name in os.environ},

@@ -8,7 +8,15 @@ from libs.events.connection import build_redis
 from libs.kernel.settings import load
 from libs.web.event_streams import OpenStreams
 from libs.web.server import serve
-from services.generation.routes import admin_queue, events, generations, personal_data, queue
+from libs.webhooks.addresses import webhook_policy
+from services.generation.routes import (
+    admin_queue,
+    events,
+    generations,
+    personal_data,
+    queue,
+    webhooks,
+)
 from services.generation.service.waits import Waits
 from services.generation.settings import GenerationSettings
 from services.model.client.catalogue import ModelCatalogue
@@ -27,6 +35,7 @@ def build_app(settings: GenerationSettings) -> FastAPI:
             events.router,
             generations.router,
             queue.router,
+            webhooks.router,
             admin_queue.router,
             personal_data.router,
         ],
@@ -34,6 +43,7 @@ def build_app(settings: GenerationSettings) -> FastAPI:
     )
     app.state.redis = redis
     app.state.open_streams = OpenStreams()
+    app.state.webhook_policy = webhook_policy(allow_private=settings.webhooks_allow_private)
     app.state.statements = statements
     app.state.waits = Waits(app.state.sessions, overload=settings.overload)
     app.state.models = ModelCatalogue(settings.model_service_url, app.state.http)

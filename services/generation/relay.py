@@ -17,11 +17,13 @@ from libs.telemetry.tracing import configure_tracing
 from services.generation.service.outlook_round import OUTLOOK_SECONDS, Outlooker
 from services.generation.settings import RelaySettings
 from services.generation.sweeper import Sweeper, last_round, sweep_forever
+from services.generation.webhook_rounds import send_webhooks_forever
 
 
 async def run(settings: RelaySettings) -> None:
-    """Relay, listen, sweep and look ahead until SIGTERM or SIGINT."""
+    """Relay, listen, sweep, look ahead and send webhooks until SIGTERM or SIGINT."""
     engine = build_engine(settings.database_url, application="easel-relay")
+    sender = build_engine(settings.database_url, application="easel-webhooks")
     sessions, redis = build_sessions(engine), build_redis(settings.redis_url)
     celery = build_celery(settings.redis_url)
     wake = asyncio.Event()
@@ -37,8 +39,10 @@ async def run(settings: RelaySettings) -> None:
             wake=asyncio.Event(),
             last_round=last_round,
         ),
+        send_webhooks_forever(settings, sender),
     )
     await redis.aclose()
+    await sender.dispose()
     await engine.dispose()
 
 

@@ -28,6 +28,7 @@ def resolve_request(
         num_images=request.num_images,
         format=request.format,
         metadata=request.metadata,
+        webhook_id=request.webhook_id,
     )
 
 

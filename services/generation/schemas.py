@@ -56,6 +56,9 @@ class GenerationRequest(BaseModel):
     max_credits: CreditAmount | None = Field(
         default=None, description="The most that this may cost; null for no maximum"
     )
+    webhook_id: UUID | None = Field(
+        default=None, description="A webhook of yours that is told of this job, too"
+    )
     metadata: dict[Label, LabelText] = Field(
         default_factory=dict, max_length=16, description="Your own labels; kept, never read"
     )
@@ -79,6 +82,7 @@ class ResolvedRequest(BaseModel):
     num_images: int
     format: ImageFormat
     metadata: dict[str, str]
+    webhook_id: UUID | None = None
 
 
 class WaitEstimate(BaseModel):

@@ -9,6 +9,7 @@ class GenerationSettings(TenantServiceSettings):
     """The API."""
 
     model_service_url: str
+    webhooks_allow_private: bool = False  # on a developer's machine alone: URLs that lead inside
     overload: Overload = "refuse"  # who would start too late; or accept, and tell the wait
 
 
@@ -40,4 +41,6 @@ class WorkerSettings(BackgroundSettings):
 
 
 class RelaySettings(BackgroundSettings):
-    """The outbox relay and the sweeper."""
+    """The outbox relay, the sweeper and the sender of webhooks."""
+
+    webhooks_allow_private: bool = False  # as the API's

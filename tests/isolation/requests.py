@@ -16,6 +16,7 @@ BODIES: Mapping[str, Callable[[Person], Any]] = {
     "create_board": lambda _: {"name": f"Board {uuid4()}"},
     "rename_board": lambda _: {"name": f"Board {uuid4()}"},
     "assign_webhook": lambda person: {"user_id": str(person.id)},
+    "create_webhook": lambda _: {"url": "https://93.184.215.14/hook"},
     "preview_change": lambda _: {"plan": "studio", "interval": "month"},
     "change_plan": lambda _: {"plan": "studio", "interval": "month"},
     "grant_credits": lambda person: {

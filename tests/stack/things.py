@@ -72,6 +72,19 @@ def identity(person: Person) -> str:
     return str(identity_id)
 
 
+def webhook(person: Person) -> str:
+    """A customer webhook; nothing calls it here."""
+    place = {"url": f"https://93.184.215.14/{new_id()}"}
+    return str(ask(person, "generation", "POST", "/api/v1/webhooks", place)["id"])
+
+
+def delivery(person: Person) -> str:
+    """A message to the newest of the person's webhooks."""
+    (newest, *_) = ask(person, "generation", "GET", "/api/v1/webhooks")["items"]
+    place = f"/api/v1/webhooks/{newest['id']}/test"
+    return str(ask(person, "generation", "POST", place)["id"])
+
+
 def stuck_webhook(person: Person) -> str:
     """A webhook about somebody that waits for an administrator."""
     webhook_id = new_id()
@@ -126,6 +139,8 @@ Make = Callable[[Person], str]
 OWNED: Mapping[str, Make] = {
     "user_id": the_person,
     "generation_id": generation,
+    "endpoint_id": webhook,
+    "delivery_id": delivery,
     "image_id": image,
     "board_id": board,
     "webhook_id": stuck_webhook,

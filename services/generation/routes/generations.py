@@ -32,6 +32,7 @@ from services.generation.problems import (
 from services.generation.schemas import GenerationAnswer, GenerationRequest, QuoteAnswer
 from services.generation.service import acceptance, admission, owner
 from services.generation.service.waits import CurrentForecast, estimate_of_job
+from services.generation.service.webhooks import require_webhook
 from services.model.client.problems import ModelNotFound
 
 router = APIRouter(prefix="/api/v1/generations", tags=["generations"])
@@ -75,6 +76,7 @@ async def create_generation(
     # The principal is read without `CurrentPrincipal`: each dependency costs on this hot route.
     state = request.app.state
     model = await admission.find_model(state.models, body.model)
+    await require_webhook(state.sessions, request.state.principal.user_id, body.webhook_id)
     return await acceptance.create_generation(
         state.statements,
         state.waits,
