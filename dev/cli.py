@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dev import account, demo, doctor, environment, lifecycle, logs, ports, supervision
+from dev import account, demo, doctor, environment, lifecycle, logs, ports, queue_demo, supervision
 from dev.client import Client
 from dev.parts.postgres import ORDINARY, choose_account, make_cluster, server_binary
 from dev.parts.program import PartError
@@ -62,7 +62,9 @@ def parse(words: list[str]) -> argparse.Namespace:
     verb("doctor", check, "what is missing or broken, and its mend")
     test = verb("test", run_tests, "run the tests (arguments go to Pants)")
     test.add_argument("targets", nargs=argparse.REMAINDER)
-    demo.add_arguments(verb("demo", run_demo, "generate a picture and save it"))
+    shown = verb("demo", run_demo, "generate a picture and save it, or `queue`: who waits how long")
+    demo.add_arguments(shown)
+    queue_demo.add_arguments(shown.add_subparsers(dest="what", metavar="queue").add_parser("queue"))
     bench = verb("bench", run_bench, "run a benchmark: overhead, demo-model, ...")
     bench.add_argument("name")
     bench.add_argument("rest", nargs=argparse.REMAINDER)
@@ -177,10 +179,21 @@ def check(state: State, arguments: argparse.Namespace) -> int:
 
 def run_demo(state: State, arguments: argparse.Namespace) -> int:
     setup = _existing(state)
+    if arguments.what == "queue":
+        return run_queue_demo(setup, arguments)
     client = Client(setup.public_url)
     email, _ = account.sign_up(client, setup.mailbox)
     print(f"account  {email}")
     demo.run(client, arguments)
+    return 0
+
+
+def run_queue_demo(setup: Setup, arguments: argparse.Namespace) -> int:
+    customers = queue_demo.open_accounts(setup.public_url, setup.mailbox)
+    for tier in queue_demo.PAID_TIERS:
+        emails = [customer.email for customer in customers if customer.tier == tier]
+        lifecycle.give_tier(setup, tier, emails)
+    queue_demo.run(customers, arguments)
     return 0
 
 

@@ -51,6 +51,19 @@ def make_admin(setup: Setup, email: str) -> None:
         raise PartError(f"{email} could not be made an operator: {made.stderr.strip()}")
 
 
+def give_tier(setup: Setup, tier: str, emails: Sequence[str]) -> None:
+    """Give accounts a tier that nobody pays for. Raises PartError."""
+    given = subprocess.run(
+        [setup.python, "-m", "dev.give_tier", tier, *emails],
+        cwd=ROOT,
+        env={**os.environ, "EASEL_ADMIN_DATABASE_URL": setup.backing.admin_database_url},
+        capture_output=True,
+        text=True,
+    )
+    if given.returncode:
+        raise PartError(f"the tier {tier} could not be given: {given.stderr.strip()}")
+
+
 def all_programs(setup: Setup) -> list[Program]:
     return [
         *setup.backing.programs,
