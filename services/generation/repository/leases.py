@@ -39,9 +39,9 @@ POLICY = {
 CLAIM = text(
     """
     SELECT * FROM generation.claim_job(:pool, :worker, CAST(:loaded AS text[]),
-        CAST(:tiers AS text[]), CAST(:weights AS int[]), CAST(:running AS int[]),
-        CAST(:bounds AS float8[]), :overdue_every, :unserved_every, :unserved_seconds,
-        :use_seconds, :affinity_seconds, :affinity_depth, :lease_seconds,
+        ROW(CAST(:tiers AS text[]), CAST(:weights AS int[]), CAST(:running AS int[]),
+            CAST(:bounds AS float8[]), :overdue_every, :unserved_every, :unserved_seconds,
+            :use_seconds, :affinity_seconds, :affinity_depth, :lease_seconds),
         coalesce(CAST(:now AS timestamptz), now()))
     """
 )

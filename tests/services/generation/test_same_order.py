@@ -27,7 +27,7 @@ INSERT = """
 """
 CLAIM = """
     SELECT id FROM generation.claim_job(
-        $1, 'w', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+        $1, 'w', $2, ROW($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)::generation.policy, $14)
 """
 END = """
     UPDATE generation.jobs SET state = 'succeeded', finished_at = now(), captured_millicredits = 0
