@@ -109,11 +109,15 @@ BEGIN
 END $$;
 
 -- A waiting job has gone other than by a claim: if it was the user's head, the next one is.
+-- Whoever goes locks the place, head or not: of two that go at once, the second sees what the first
+-- made of it.
 CREATE FUNCTION generation.leave_queue(job generation.jobs) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    head uuid;
 BEGIN
-    PERFORM FROM generation.flows f WHERE f.user_id = job.user_id AND f.pool = job.pool
-        AND f.tier = job.tier AND f.head_id = job.id FOR UPDATE;
-    IF FOUND THEN
+    SELECT f.head_id INTO head FROM generation.flows f
+        WHERE f.user_id = job.user_id AND f.pool = job.pool AND f.tier = job.tier FOR UPDATE;
+    IF head = job.id THEN
         UPDATE generation.flows f SET head_id = n.id, head_model = n.model,
                 head_cost = n.quoted_millicredits, head_since = n.created_at,
                 head_expires = n.expires_at
