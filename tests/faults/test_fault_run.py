@@ -1,8 +1,8 @@
 """Thousands of jobs while everything is killed: each ends, and is charged exactly once.
 
 Workers run with a quick engine; all else is the platform's own. Three in ten attempts die with
-their worker (SIGKILL); API, relay, Redis and PostgreSQL are killed in between. EASEL_FAULT_JOBS says
-how many jobs; in the night: `EASEL_FAULT_JOBS=100000 ./easel test --no-test-timeouts
+their worker (SIGKILL); API, relay, Redis and PostgreSQL are killed in between. How many jobs is
+said by EASEL_FAULT_JOBS; in the night: `EASEL_FAULT_JOBS=100000 ./easel test --no-test-timeouts
 tests/faults/test_fault_run.py`.
 """
 
