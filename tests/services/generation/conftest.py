@@ -15,6 +15,9 @@ from services.model.client.catalogue import ModelCatalogue
 from services.model.settings import ModelSettings
 from tests.services.callers import Caller, new_caller
 from tests.services.generation.queue_of_jobs import Queue, give_credits
+from tests.services.generation.webhook_shop import post, shop
+
+__all__ = ["post", "shop"]
 
 SessionsOf = Callable[[str], Sessions]
 

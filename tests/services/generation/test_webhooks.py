@@ -1,75 +1,35 @@
 """Customer webhooks through the API: who may do what with them, and what jobs tell."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import httpx
 import pytest
-from redis.asyncio import Redis
 from sqlalchemy import text
 
-from libs.db.engine import build_engine
-from libs.db.transaction import transaction
-from libs.jobs.celery_app import build_celery
 from libs.kernel.clock import utc_now
-from libs.testkit.postgres import Database
 from libs.testkit.tokens import TokenIssuer
 from libs.web.outgoing import OutgoingClient
 from libs.webhooks.addresses import webhook_policy
 from libs.webhooks.messages import MESSAGE_TYPES
-from libs.webhooks.sending import Post, send_due
-from services.generation.service.endings import finish_job
+from libs.webhooks.sending import Post
 from services.generation.service.webhooks import MAX_WEBHOOKS
-from services.generation.settings import RelaySettings
-from services.generation.sweeper import Sweeper, expire_jobs
-from services.generation.webhook_rounds import chance, send_webhooks_forever
+from services.generation.webhook_rounds import chance
 from services.user.client.addresses import address_of_tenant
-from tests.libs.webhooks.post_office import NOON
-from tests.libs.webhooks.receiver import Receiver, answer, receiver
+from tests.libs.webhooks.receiver import Receiver, answer
 from tests.services.callers import Caller, named_fields, new_caller, problem_of
 from tests.services.generation.conftest import SessionsOf
-from tests.services.generation.queue_of_jobs import REQUEST as STORED
-from tests.services.generation.queue_of_jobs import Queue
+from tests.services.generation.webhook_shop import PATH, deliver, make
 
-PATH = "/api/v1/webhooks"
 JOBS = "/api/v1/generations"
 REQUEST = {"model": "demo", "prompt": "a red apple", "seed": 7}
-
-
-@pytest.fixture
-async def shop(api: httpx.AsyncClient) -> AsyncIterator[Receiver]:
-    """A customer's server on this machine, which the service is allowed to call."""
-    transport = api._transport
-    assert isinstance(transport, httpx.ASGITransport)
-    transport.app.state.webhook_policy = webhook_policy(allow_private=True)  # type: ignore[attr-defined]
-    async with receiver() as side:
-        yield side
-
-
-@pytest.fixture
-async def post(sessions: SessionsOf) -> AsyncIterator[Post]:
-    """The relay's sender, a day and a bit ahead of the database: all is due."""
-    client = OutgoingClient(webhook_policy(allow_private=True))
-    yield Post(sessions("relay"), client, address_of_tenant, lambda: LATER, chance)
-    await client.close()
-
-
-LATER = NOON.replace(year=2100)
-
-
-async def deliver(post: Post) -> int:
-    begun = await send_due(post, asyncio.Event())
-    await asyncio.gather(*post.tasks)
-    return begun
-
-
-async def make(ada: Caller, shop: Receiver, **more: Any) -> dict[str, Any]:
-    made = await ada.post(PATH, {"url": shop.url, **more})
-    assert made.status_code == 201, made.text
-    return dict(made.json())
+ADD_USER = text(
+    """
+    INSERT INTO identity.users (id, email, display_name, password_hash, created_at)
+    VALUES (:id, :email, 'Ada', '-', now())
+    """
+)
 
 
 async def test_a_webhook_is_made_shown_changed_and_deleted(ada: Caller, shop: Receiver) -> None:
@@ -200,83 +160,21 @@ async def test_what_failed_is_delivered_again_when_its_owner_asks(
     assert problem_of(await ada.post(unknown)) == (404, "webhook-delivery-not-found")
 
 
-async def test_a_job_names_a_webhook_of_its_owners_alone(
-    ada: Caller, api: httpx.AsyncClient, issuer: TokenIssuer, shop: Receiver, post: Post
+async def test_the_owner_of_a_webhook_that_is_gone_is_told_by_e_mail(
+    ada: Caller, shop: Receiver, post: Post, sessions: SessionsOf
 ) -> None:
-    strangers = await make(new_caller(api, issuer), shop)
-    for named in (strangers["id"], str(uuid4())):
-        refused = await ada.post(JOBS, {**REQUEST, "webhook_id": named})
-        assert named_fields(refused) == ["body.webhook_id"]
-    quiet = await make(ada, shop, all_jobs=False)
-    silent = (await ada.post(JOBS, REQUEST)).json()["id"]
-    told = (await ada.post(JOBS, {**REQUEST, "webhook_id": quiet["id"]})).json()
-    assert told["request"]["webhook_id"] == quiet["id"]
-    for job in (silent, told["id"]):
-        await ada.post(f"{JOBS}/{job}/cancel")
+    made = await make(ada, shop)
+    await ada.post(f"{PATH}/{made['id']}/test")
+    async with sessions("admin").begin() as session:
+        for user, address in ((ada.id, "ada@example.com"), (uuid4(), "eve@example.com")):
+            await session.execute(ADD_USER, {"id": user, "email": address})
+
+    async def gone(_got: object) -> bytes:
+        return answer(410)
+
+    shop.reply = gone
     await deliver(post)
-    (got,) = shop.received
-    assert got.document["type"] == "generation.cancelled"
-    assert got.document["data"]["generation_id"] == told["id"]
-
-
-async def test_every_way_of_ending_tells(
-    ada: Caller, shop: Receiver, post: Post, queue: Queue, redis: Redis, redis_url: str
-) -> None:
-    await make(ada, shop)
-    await queue.enter(ada.id, request={**STORED, "num_images": 2})
-    job = await queue.claim()
-    assert job is not None
-    async with transaction(queue.workers, ada.id) as session:
-        error = {"slug": "engine-failed", "detail": "no picture"}
-        await finish_job(session, job, "failed", error=error)
-    late = await queue.enter(ada.id, expires_in=timedelta(seconds=-1))
-    await expire_jobs(Sweeper(queue.relay, redis, build_celery(redis_url)))
-    assert await deliver(post) == 2
-    told = {got.document["type"]: got.document["data"] for got in shop.received}
-    assert told["generation.expired"]["generation_id"] == str(late)
-    assert told["generation.failed"] == {
-        "generation_id": str(job.id),
-        "status": "failed",
-        "model": "demo",
-        "image_ids": [],
-        "quoted_millicredits": 1_000,
-        "captured_millicredits": 0,
-        "captured_credits": "0",
-        "error": error,
-    }
-
-
-async def test_an_end_that_rolls_back_tells_nobody(
-    ada: Caller, shop: Receiver, queue: Queue, sessions: SessionsOf
-) -> None:
-    await make(ada, shop)
-    await queue.enter(ada.id)
-    job = await queue.claim()
-    assert job is not None
-    with pytest.raises(LookupError):
-        async with transaction(queue.workers, ada.id) as session:
-            await finish_job(session, job, "failed")
-            raise LookupError
+    assert (await ada.get(f"{PATH}/{made['id']}")).json()["disabled_reason"] == "gone"
     async with sessions("admin")() as session:
-        assert await session.scalar(text("SELECT count(*) FROM webhooks.deliveries")) == 0
-
-
-async def test_the_relay_sends_as_soon_as_a_job_has_ended(
-    ada: Caller, shop: Receiver, database: Database, redis_url: str
-) -> None:
-    await make(ada, shop)
-    settings = RelaySettings(
-        database_url=database.url("relay"),
-        redis_url=redis_url,
-        metrics_port=0,
-        webhooks_allow_private=True,
-    )
-    engine = build_engine(settings.database_url, application="test-webhooks")
-    sending = asyncio.create_task(send_webhooks_forever(settings, engine))
-    job = UUID((await ada.post(JOBS, REQUEST)).json()["id"])
-    await ada.post(f"{JOBS}/{job}/cancel")
-    await shop.wait_for(1)
-    assert shop.received[0].document["data"]["generation_id"] == str(job)
-    sending.cancel()
-    await asyncio.gather(sending, return_exceptions=True)
-    await engine.dispose()
+        letters = await session.execute(text("SELECT user_id, recipient FROM ops.emails"))
+        assert letters.all() == [(ada.id, "ada@example.com")]
