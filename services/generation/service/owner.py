@@ -47,7 +47,7 @@ async def cancel_generation(session: AsyncSession, job_id: UUID, *, clock: Clock
         job.state, job.finished_at, job.captured_millicredits = "cancelled", clock(), 0
         await announce_end(session, job)
     elif job.state == "running":
-        await leases.request_cancel(session, job.id)
+        await leases.request_cancel(session, job)
     elif job.state in FINAL_STATES and job.state != "cancelled":
         raise AlreadyFinished(f"It is {job.state}", state=job.state)
     return job
