@@ -139,6 +139,7 @@ Make = Callable[[Person], str]
 OWNED: Mapping[str, Make] = {
     "user_id": the_person,
     "generation_id": generation,
+    "job_id": generation,
     "endpoint_id": webhook,
     "delivery_id": delivery,
     "image_id": image,
