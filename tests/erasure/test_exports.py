@@ -23,6 +23,7 @@ from tests.stack.people import api_key, bearer, new_person
 from tests.stack.running import Stack
 
 EXPORT = "/api/v1/users/me/export"
+SIGNING_SECRETS = "SELECT secret FROM webhooks.secrets WHERE user_id = :id"
 SECRET_LETTERS = "SELECT text FROM ops.emails WHERE user_id = :id AND holds_secret AND text <> ''"
 
 
@@ -102,7 +103,9 @@ def assert_has_no_secret(stack: Stack, life: Life, archive: zipfile.ZipFile) -> 
     assert letters  # who has a login alone does not read the e-mails
     links = [TOKEN.search(letter) for (letter,) in letters]
     tokens = [link[1] for link in links if link]
-    for secret in (hashed, *(row[0].hex() for row in keys), *tokens):
+    signs = [secret for (secret,) in stack.sql(SIGNING_SECRETS, id=life.id)]
+    assert signs
+    for secret in (hashed, *(row[0].hex() for row in keys), *tokens, *signs):
         assert secret.encode() not in everything
     others = stack.sql("SELECT id FROM identity.users WHERE id <> :id", id=life.id)
     assert [row for (row,) in others if str(row).encode() in everything] == []
