@@ -1,9 +1,15 @@
-"""`python -m sim SCENARIO [--seed N]`: one simulation as a table; `python -m sim report`."""
+"""`python -m sim SCENARIO [--seed N]`: one simulation as a table.
+
+`python -m sim trace SCENARIO`: what happened, one JSON object a line. `python -m sim report` writes
+docs/scheduling.md.
+"""
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
+from sim.report import write
 from sim.results import (
     counted,
     coverage,
@@ -15,6 +21,7 @@ from sim.results import (
 from sim.scenario import POOLS, TARGET, Scenario
 from sim.scenarios import SCENARIOS
 from sim.simulation import Simulation
+from sim.trace import json_lines, trace
 
 HEAD = f"{'tier':<12}{'jobs':>7}{'p50':>9}{'p95':>9}{'longest':>9}{'target':>8}{'inside':>9}"
 
@@ -49,11 +56,18 @@ def show(scenario: Scenario, seed: int) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
+    """Run one verb."""
     parser = argparse.ArgumentParser(prog="python -m sim", description=__doc__)
-    parser.add_argument("scenario", choices=[*SCENARIOS])
+    parser.add_argument("what", choices=[*SCENARIOS, "trace", "report"])
+    parser.add_argument("scenario", nargs="?", choices=[*SCENARIOS], default="everything")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
-    show(SCENARIOS[options.scenario], options.seed)
+    if options.what == "report":
+        write(Path(__file__).resolve().parents[1])
+    elif options.what == "trace":
+        print("\n".join(json_lines(trace(SCENARIOS[options.scenario], options.seed))))
+    else:
+        show(SCENARIOS[options.what], options.seed)
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ def figures_of(outcomes: dict[str, Outcome]) -> dict[str, float]:
         "flood_p95_ratio": max(flood.others.p95 / still.others.p95 for flood, still in floods),
         "overload_in_target": overload.others.inside,
         "overload_busy": overload.busy,
-        "longest_gap_seconds": max(outcome.gap for outcome in outcomes.values()),
+        "longest_gap_seconds": max(outcomes[one.name].gap for one in scenarios_of_figures()),
         "eta_p90_coverage": sum(one.covered * one.told for one in told) / sum(o.told for o in told),
     }
 

@@ -113,7 +113,7 @@ class Forecaster:
         for name, tier in queue.tiers.items():
             came, new = self._incoming(name, now)
             loads[name] = load_of_queue(tier, self.in_flight, arrivals=came, newcomers=new)
-        helping, after = self._help(pool, now)
+        helping, after = self.help_for(pool, now)
         load = PoolLoad(
             loads,
             slots=float(self.slots[pool]) or 1.0,
@@ -135,7 +135,7 @@ class Forecaster:
         new = sum(cost for _, cost, newcomer in arrivals if newcomer)
         return came / ARRIVAL_SECONDS, new / ARRIVAL_SECONDS
 
-    def _help(self, pool: str, now: float) -> tuple[float, float]:
+    def help_for(self, pool: str, now: float) -> tuple[float, float]:
         """Slots of other pools' workers that are left for this one, and after how long."""
         helpers = [home for home, pools in POOLS_OF.items() if pool in pools[1:]]
         slots = sum(self.slots[home] for home in helpers)

@@ -3,7 +3,7 @@
 import heapq
 import math
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from random import Random
 from typing import Any
@@ -27,9 +27,15 @@ class Simulation:
     """One scenario under one seed; `run` once, then read `runs`, `gaps` and the busy shares."""
 
     def __init__(
-        self, scenario: Scenario, seed: int, observe: Callable[[TraceRow], None] | None = None
+        self,
+        scenario: Scenario,
+        seed: int,
+        observe: Callable[[TraceRow], None] | None = None,
+        arrivals: Iterator[Arrival] | None = None,
     ) -> None:
+        """`arrivals`: requests that were seen elsewhere, instead of the scenario's own."""
         self.scenario, self.seed, self.observe = scenario, seed, observe
+        self._arrivals = arrivals or arrivals_of(scenario, seed)
         self.now = 0.0
         self.runs: list[Run] = []
         self.in_flight: InFlight = Counter()
@@ -56,7 +62,7 @@ class Simulation:
     def run(self) -> "Simulation":
         """Serve every job. Returns itself."""
         self._plan_faults()
-        arrivals = arrivals_of(self.scenario, self.seed)
+        arrivals = self._arrivals
         following = next(arrivals, None)
         while following or self._waiting or self._working or self._events:
             if following and (not self._events or following.at <= self._events[0][0]):
@@ -77,9 +83,10 @@ class Simulation:
         if at // SHARES_EVERY > self.now // SHARES_EVERY:
             self.now = at // SHARES_EVERY * SHARES_EVERY
             for pool, queue in self.queues.items():
-                slots = sum(not w.away for w in self.workers if w.home == pool)
+                own = sum(not w.away for w in self.workers if w.home == pool)
+                self.forecaster.slots[pool] = own
+                slots = round(own + self.forecaster.help_for(pool, self.now)[0])
                 queue.set_shares(slots, self.now)
-                self.forecaster.slots[pool] = slots
                 self._tell("shares", pool, slots=slots)
         self.now = at
 
@@ -191,6 +198,8 @@ class Simulation:
         self.forecaster.released(run.job)
         self.gaps[run.pool].entered(run.job.tier, run.job.user, self.now)
         self._tell("handed back", run.pool, run.job)
+        if run.job.expires_at is not None and run.job.expires_at <= self.now:
+            self._leave(run, "expired")
 
     def _finish(self, worker: Worker, epoch: int) -> None:
         if worker.epoch != epoch:

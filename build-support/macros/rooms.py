@@ -144,9 +144,10 @@ def inference_room(*below, data=()):
 
 
 def leaf(data=()):
-    """Programs on top of the house (`bench`): they may import it, nobody imports them."""
+    """Programs on top of the house (`bench`, `sim`): they may import it; benchmarks and tests alone
+    import them."""
     __dependencies_rules__(("*", "*"))
-    __dependents_rules__(("*", "/**", "//tests/**", "!*"))
+    __dependents_rules__(("*", "/**", "//bench/**", "//tests/**", "!*"))
     _owned("services", data)
 
 
