@@ -18,7 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.ledger_server import CUSTOMER, CUSTOMERS, ROLE, Server, execute, ledger_server, read_plan
+from bench.ledger_server import CUSTOMER, CUSTOMERS, ROLE, ledger_server
+from bench.server import Server, execute, read_plan
 from libs.credits.audit import CHECK
 
 CLIENTS = (8, 32)
