@@ -8,7 +8,6 @@ import argparse
 import math
 import random
 import secrets
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -28,7 +27,7 @@ PEOPLE_A_TIER = 3
 FLOOD_REQUESTS = 14
 FLOOD_PICTURES = 6
 STEPS = 20
-LOOK_SECONDS = 3.0
+LOOK_SECONDS = 4.0
 END_SECONDS = 240.0
 PATH = "/api/v1/generations"
 ENDED = ("succeeded", "partial", "failed", "cancelled", "expired")
@@ -134,9 +133,7 @@ def tell(seconds: float, jobs: dict[str, list[Any]]) -> None:
         states = Counter(job["status"] for job in found)
         ended = sum(states[state] for state in ENDED)
         parts.append(f"{line} {states['queued']} / {states['running']} / {ended}")
-    words = f"{seconds:5.0f} s  waiting / running / ended:  " + "   ".join(parts)
-    end = "" if sys.stdout.isatty() else "\n"
-    print(f"\r{words}" if sys.stdout.isatty() else words, end=end, flush=True)
+    print(f"{seconds:5.0f} s  waiting / running / ended:  " + "   ".join(parts), flush=True)
 
 
 def rows_of(
