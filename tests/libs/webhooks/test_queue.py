@@ -1,5 +1,6 @@
 """Deliveries are queued in the transaction that they tell of, for those who listen."""
 
+import asyncio
 from uuid import uuid4
 
 import pytest
@@ -86,3 +87,23 @@ async def test_nobody_but_the_relay_reads_a_secret(
             await session.execute(text("SELECT secret FROM webhooks.secrets"))
     async with sessions("relay")() as session:
         assert len((await session.scalars(text("SELECT secret FROM webhooks.secrets"))).all()) == 1
+
+
+async def test_an_endpoint_that_is_deleted_meanwhile_fails_no_end(
+    office: PostOffice, sessions: SessionsOf
+) -> None:
+    user = uuid4()
+    endpoint, _ = await office.endpoint(user, NOWHERE)
+
+    async def delete() -> None:
+        async with transaction(sessions("generation"), user) as session:
+            gone = text("DELETE FROM webhooks.endpoints WHERE id = :id")
+            await session.execute(gone, {"id": endpoint})
+
+    async with transaction(office.worker, user) as session:
+        assert await queue_messages(session, user, lambda: [office.message()]) == 1
+        deleting = asyncio.create_task(delete())
+        await asyncio.wait({deleting}, timeout=0.3)
+        assert not deleting.done()  # it waits for the end that is being told
+    await deleting
+    assert await office.deliveries() == await office.endpoints() == []
