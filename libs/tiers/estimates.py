@@ -25,6 +25,7 @@ SAMPLES = 500  # started jobs that a calibration looks back on
 FEWEST_SAMPLES = 30
 LEVELS = (0.5, 0.9)
 HIGHEST_LEVEL = 0.99
+OWN_MARGIN = 1.25  # the grid makes waits behind much of one's own work up to a quarter too long
 NOTHING = 1e-6  # milli-credits
 
 
@@ -91,7 +92,7 @@ def estimate(
     of the user's waiting jobs. `own_cost`: see `own_work`.
     """
     wait = reckon_wait(pool, tier, virtual_start)
-    own_seconds = own_cost * pool.speed / pool.tiers[tier].rule.running_jobs
+    own_seconds = own_cost * seconds_of_own_work(pool, tier)
     return tell(wait, own_seconds, cost, calibration, service)
 
 
@@ -99,6 +100,13 @@ def own_work(waiting_cost: int, running: int, running_cost: int, running_jobs: i
     """Work of the user's own that must be done before one more job may start: what waits, and when
     the running limit is reached the rest of the next running job to end."""
     return waiting_cost + (running_cost / (running_jobs + 1) if running >= running_jobs else 0.0)
+
+
+def seconds_of_own_work(pool: PoolLoad, tier: str) -> float:
+    """Seconds a milli-credit of the user's own takes where nobody else is served: on as many slots
+    as the running limit and the pool have."""
+    slots = pool.slots + pool.helping_slots
+    return pool.speed / max(1.0, min(pool.tiers[tier].rule.running_jobs, slots))
 
 
 def tell(
@@ -118,7 +126,7 @@ def tell(
         start_p90=p90,
         finish_p50=p50 + half,
         finish_p90=p50 + half + math.hypot(p90 - p50, most - half),
-        others_seconds=max(0.0, p90 - own_seconds),
+        others_seconds=max(0.0, p90 - OWN_MARGIN * calibrated(own_seconds, calibration.p90)),
         reckoned=reckoned,
     )
 

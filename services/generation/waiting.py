@@ -16,10 +16,12 @@ from pydantic import BaseModel
 from libs.tiers.admission import OWN_CHOICE, PART_OF_TARGET
 from libs.tiers.catalogue import Pool, Tier, TierName, load_catalogue
 from libs.tiers.estimates import (
+    OWN_MARGIN,
     Calibration,
     Estimate,
     Service,
     reckon_wait,
+    seconds_of_own_work,
     table_of_waits,
     tell,
 )
@@ -135,7 +137,7 @@ def estimate_job(
     """When a job of a user would start and finish."""
     pool = outlook.pools[tier.gpu_pool]
     wait = reckon_wait(pool, tier.name, own.virtual_start, included=own.included)
-    own_seconds = own.own_cost * pool.speed / tier.running_jobs
+    own_seconds = own.own_cost * seconds_of_own_work(pool, tier.name)
     factors = Calibration(*outlook.facts_of(tier.name).factors)
     return tell(wait, own_seconds, cost, factors, outlook.service(tier.name, model))
 
@@ -171,8 +173,8 @@ def table_of_tier(outlook: QueueOutlook, tier: Tier, refuses: bool) -> dict[str,
     return {
         "seconds": [wait.seconds for wait in waits],
         "jobs": [wait.jobs_ahead for wait in waits],
-        "own_seconds": pool.speed / tier.running_jobs,
-        "running_jobs": tier.running_jobs,
+        "own_seconds": seconds_of_own_work(pool, tier.name),
+        "own_margin": OWN_MARGIN,
         "factors": facts.factors,
         "services": {**facts.services, ALL_MODELS: (default.p50, default.p90)},
         "allowed": PART_OF_TARGET * target if refuses else None,

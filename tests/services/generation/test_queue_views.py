@@ -159,6 +159,20 @@ async def test_one_flooder_locks_out_the_flooder_alone(
     assert (await ada.post(PATH, REQUEST)).status_code == 202
 
 
+async def test_ones_own_jobs_lock_nobody_out_of_the_plans_waiting_places(
+    api: httpx.AsyncClient, queue: Queue, ada: Caller, sessions: SessionsOf
+) -> None:
+    async with sessions("admin").begin() as session:
+        await session.execute(SET_TIER, {"user": ada.id, "tier": "enterprise"})
+    await give_credits(sessions("billing"), ada.id, 10_000_000)
+    # eighty seconds of work for the one slot of a plan that promises thirty
+    for _ in range(10):
+        assert (await ada.post(PATH, {**REQUEST, "num_images": 8})).status_code == 202
+        await look(queue, api)
+    told = (await ada.post(f"{PATH}/quote", REQUEST)).json()["wait"]
+    assert told["p50_seconds"] == pytest.approx(80, abs=1)
+
+
 async def test_a_timeline_adds_up(api: httpx.AsyncClient, queue: Queue, ada: Caller) -> None:
     job = (await ada.post(PATH, REQUEST)).json()
     claimed = await queue.claim()
