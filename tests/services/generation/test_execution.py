@@ -29,6 +29,7 @@ from services.generation.service.execution import (
     claim_job,
     work_until_idle,
 )
+from services.generation.timeline import show_timeline
 from tests.services.generation.queue_of_jobs import REQUEST, Queue, lose_worker
 
 TINY = {**REQUEST, "model": "tiny", "steps": 6}
@@ -83,6 +84,11 @@ async def test_a_job_ends_with_its_pictures_stored_and_paid(
     await work_until_idle(worker)
     job = await queue.read(user, job_id)
     assert (job.state, job.images_done, job.captured_millicredits) == ("succeeded", 2, 2_000)
+    timeline = show_timeline(job, utc_now())
+    parts = [part.name for part in timeline.segments if part.name not in ("model_load", "claimed")]
+    assert parts == ["queued", *["steps", "decode", "upload"] * 2, "settle"]
+    assert [part.millicredits for part in timeline.segments if part.name == "steps"] == [1_000] * 2
+    assert sum(part.microseconds for part in timeline.segments) == timeline.total_microseconds
     async with sessions("admin")() as session:
         rows = (await session.execute(text("SELECT * FROM gallery.images ORDER BY seed"))).all()
     assert [row.seed for row in rows] == [7, 8]
