@@ -108,7 +108,12 @@ def describe_pool(look: Look, pool: Pool) -> list[Outlook]:
     slots = round(facts.slots + facts.helping_slots)
     entitled = shares([RULES[tier.name] for tier in tiers], active, slots)
     return [
-        Outlook(pool, tier.name, entitled.get(tier.name, float(max(1, slots))), tier_facts(look, tier, facts))
+        Outlook(
+            pool,
+            tier.name,
+            entitled.get(tier.name, float(max(1, slots))),
+            tier_facts(look, tier, facts),
+        )
         for tier in tiers
     ]
 
