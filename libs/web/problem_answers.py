@@ -1,16 +1,16 @@
 """The one translator from failures to RFC 9457 `application/problem+json` answers."""
 
-from socket import gaierror
 from typing import Any
 
 import asyncpg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
+from libs.db.outages import UNREACHABLE, is_away
 from libs.kernel.problems import (
     BadRequest,
     Forbidden,
@@ -33,11 +33,6 @@ BY_STATUS: dict[int, type[Problem]] = {
     405: MethodNotAllowed,
 }
 ASYNCPG = (asyncpg.PostgresError, asyncpg.InterfaceError)  # of `libs.db.single_statements`
-UNREACHABLE = (ConnectionError, TimeoutError, gaierror)
-AWAY = (OperationalError, InterfaceError, PoolTimeout, asyncpg.InterfaceError, *UNREACHABLE)
-# PostgreSQL's classes "connection", "insufficient resources" and "operator intervention" (a
-# timeout, a shutdown), and the two failures that a repetition cures.
-AWAY_SQLSTATES = ("08", "53", "57", "40001", "40P01")
 
 
 def problem_document(problem: Problem, instance: str) -> dict[str, Any]:
@@ -86,14 +81,6 @@ def http_problem(error: HTTPException) -> Problem:
     if isinstance(error.__cause__, Problem):
         return error.__cause__
     return BY_STATUS.get(error.status_code, BadRequest)()
-
-
-def is_away(error: Exception) -> bool:
-    """Whether a part did not answer. Of asyncpg's errors SQLAlchemy makes bare `DBAPIError`s."""
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return True
-    sqlstate = getattr(getattr(error, "orig", error), "sqlstate", None) or ""
-    return sqlstate.startswith(AWAY_SQLSTATES) or isinstance(error, AWAY)
 
 
 def unexpected_problem(error: Exception) -> Problem:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_client import Counter, Histogram
-from sqlalchemy.exc import SQLAlchemyError
 
 from libs.credits.pricing import executed_price, load_price_book
 from libs.db.engine import Sessions
+from libs.db.outages import is_away, outlast
 from libs.db.transaction import transaction
 from libs.storage.objects import StorageUnavailable
 from libs.telemetry.logs import get_logger
@@ -202,7 +202,9 @@ async def keep_lease(worker: Worker, job: Job) -> Interruption:
                     return Interruption.CANCELLED
         except leases.LeaseLost:
             return Interruption.LEASE_LOST
-        except (SQLAlchemyError, OSError) as error:
+        except Exception as error:
+            if not is_away(error):
+                raise
             log.warning("renewal_failed", job_id=str(job.id), error=repr(error))
 
 
@@ -215,16 +217,21 @@ async def close_job(
     prices = load_price_book(job.price_version)
     captured = executed_price(work_of(drawing.request, job.base), steps, prices)
     drawing.mark("settle")
-    async with transaction(worker.sessions, job.user_id) as session:
-        await finish_job(
-            session,
-            job,
-            state,
-            captured=min(captured, job.quoted_millicredits),
-            images=() if failed else drawing.images,
-            error=error,
-            marks=drawing.marks,
-        )
+
+    async def close() -> None:
+        async with transaction(worker.sessions, job.user_id) as session:
+            await finish_job(
+                session,
+                job,
+                state,
+                captured=min(captured, job.quoted_millicredits),
+                images=() if failed else drawing.images,
+                error=error,
+                marks=drawing.marks,
+            )
+
+    # what was drawn is not thrown away for a database that restarts; the fence says if it is late
+    await outlast(close, seconds=leases.LEASE_SECONDS)
     attempts.labels(state).inc()
 
 
@@ -238,15 +245,19 @@ async def hand_back(
 ) -> None:
     """Queue the job again. Raises LeaseLost."""
     job = drawing.job
-    async with transaction(worker.sessions, job.user_id) as session:
-        await hand_back_job(
-            session,
-            job,
-            reason,
-            delay_seconds=delay_seconds,
-            failures=failures,
-            marks=drawing.marks,
-        )
+
+    async def give() -> None:
+        async with transaction(worker.sessions, job.user_id) as session:
+            await hand_back_job(
+                session,
+                job,
+                reason,
+                delay_seconds=delay_seconds,
+                failures=failures,
+                marks=drawing.marks,
+            )
+
+    await outlast(give, seconds=leases.LEASE_SECONDS)
     attempts.labels(reason["slug"]).inc()
 
 
