@@ -48,7 +48,9 @@ async def test_a_limit_lets_its_number_through_and_says_when_to_come_back(
     with pytest.raises(RateLimited) as refused:
         await limiter.take([(THREE, "ada")], when_away="allow")
     assert 19 <= int(refused.value.headers["Retry-After"]) <= 20  # a third of the minute
-    assert refused.value.extra == {"limit": "three", "allowed": 3, "per_seconds": 60}
+    wait = int(refused.value.headers["Retry-After"])
+    expected = {"limit": "three", "allowed": 3, "per_seconds": 60, "retry_after_seconds": wait}
+    assert refused.value.extra == expected
 
 
 async def test_several_limits_count_together_or_not_at_all(limiter: RateLimiter) -> None:

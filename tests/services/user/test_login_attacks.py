@@ -2,6 +2,7 @@
 
 import asyncio
 import statistics
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from libs.auth.passwords import LANE
+from libs.auth.passwords import LANE, THREADS
 from tests.services.callers import problem_of
 from tests.services.user.accounts import (
     ADA,
@@ -202,12 +203,17 @@ async def test_no_connection_is_held_while_a_password_is_hashed(api: UserApi) ->
         for email in (ADA["email"], NOBODY)
     ]
     asking.append(asyncio.create_task(api.post(f"{AUTH}/login", json=CREDENTIALS)))
-    held = []
-    while not all(task.done() for task in asking):
+    open_lane = threading.Event()
+    for _ in range(THREADS):  # nobody's hash is made before all of them wait
+        LANE.threads.submit(open_lane.wait, 60)
+    for _ in range(60_000):
         if LANE.waiting == len(asking):
-            held.append(pool.checkedout())
+            break
         await asyncio.sleep(0.001)
-    assert held and set(held) == {0}
+    waiting, held = LANE.waiting, pool.checkedout()
+    open_lane.set()
+    await asyncio.gather(*asking)
+    assert (waiting, held) == (len(asking), 0)
 
 
 async def test_no_login_with_the_old_password_outlives_its_change(api: UserApi) -> None:
