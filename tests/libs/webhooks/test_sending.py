@@ -6,7 +6,15 @@ from uuid import uuid4
 
 from sqlalchemy import text
 
-from libs.webhooks.claims import AT_ONCE, KEPT_DAYS, KEPT_TRIES, LEASE
+from libs.webhooks.claims import (
+    AT_ONCE,
+    KEPT_DAYS,
+    KEPT_TRIES,
+    LEASE,
+    claim_due,
+    mark_delivered,
+    mark_failed,
+)
 from libs.webhooks.sending import forget_old_deliveries, send_due
 from tests.libs.webhooks.post_office import NOON, PostOffice
 from tests.libs.webhooks.receiver import Received, answer, receiver, say_ok
@@ -181,3 +189,23 @@ async def test_what_ended_a_month_ago_is_forgotten(office: PostOffice) -> None:
     office.later(days=40)
     await forget_old_deliveries(office.post)
     assert [row.state for row in await office.deliveries()] == ["pending"]
+
+
+async def test_a_try_that_was_given_up_for_dead_marks_nothing(office: PostOffice) -> None:
+    user = uuid4()
+    await office.endpoint(user, "http://127.0.0.1:9/hook")
+    await office.tell(user, office.message())
+    async with office.post.sessions.begin() as session:
+        (stale,) = await claim_due(session, office.now, 10)
+    office.later(seconds=LEASE.total_seconds() + 1)
+    async with office.post.sessions.begin() as session:
+        (newest,) = await claim_due(session, office.now, 10)
+    assert (stale.attempt, newest.attempt) == (1, 2)
+    before = await office.deliveries()
+    async with office.post.sessions.begin() as session:
+        await mark_failed(session, stale, {}, office.now, office.now)
+        await mark_delivered(session, stale, {}, office.now)
+    assert await office.deliveries() == before
+    async with office.post.sessions.begin() as session:
+        await mark_delivered(session, newest, {}, office.now)
+    assert [row.state for row in await office.deliveries()] == ["delivered"]

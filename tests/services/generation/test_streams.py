@@ -120,6 +120,19 @@ async def test_a_stream_that_is_lost_while_it_is_read_begins_anew(
     ]
 
 
+async def test_a_stream_that_begins_anew_by_an_earlier_clock_is_not_waited_for(
+    queue: Queue, redis: Redis, job: Job
+) -> None:
+    """Its ids are older than those that were told: reading after them would tell nothing."""
+    await publish_event(redis, event(job, "job.started"))
+    chunks = of_job(queue, redis, job)
+    await next_events(chunks, 2)
+    await redis.flushall()
+    late = event(job, "job.progressed", step=7).model_dump_json()
+    await redis.xadd(job_stream(job.id), {"event": late}, id="5-0")
+    assert await names(chunks, 2) == ["snapshot", "progress"]
+
+
 async def test_a_job_that_an_operator_queues_again_is_told_to_its_true_end(
     queue: Queue, redis: Redis, job: Job
 ) -> None:
