@@ -7,7 +7,10 @@ route is covered.
 import base64
 from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import UUID
 
+from libs.credits.ledger import settle_hold
+from libs.db.transaction import transaction
 from libs.kernel.ids import new_id
 from services.payment.desk import Desk
 from services.payment.inbox_worker import apply_pending
@@ -44,6 +47,23 @@ def generation(person: Person) -> str:
     stack = person.stack
     stack.run(give_credits(stack.sessions("billing"), person.id, 100_000))
     return str(ask(person, "generation", "POST", "/api/v1/generations", GENERATION)["id"])
+
+
+def failed_job(person: Person) -> str:
+    """A job that was given up, as the sweeper leaves it: its credits are free again."""
+    job = generation(person)
+    for change in (
+        "state = 'running', attempt = 1, worker = 'test', started_at = now()",
+        "state = 'failed', captured_millicredits = 0, finished_at = now()",
+    ):
+        person.stack.sql(f"UPDATE generation.jobs SET {change} WHERE id = :id", id=job)
+    person.stack.run(settle(person, UUID(job)))
+    return job
+
+
+async def settle(person: Person, job: UUID) -> None:
+    async with transaction(person.stack.sessions("worker"), person.id) as session:
+        await settle_hold(session, user_id=person.id, hold_id=job, captured=0)
 
 
 def image(person: Person) -> str:
@@ -158,6 +178,7 @@ PUBLIC: Mapping[str, Make] = {
 # Operations that want a thing in another state, by the operation and its parameter.
 OTHERS: Mapping[tuple[str, str], Make] = {
     ("complete_upload", "image_id"): upload,
+    ("requeue", "job_id"): failed_job,
 }
 # What has to be so before somebody may ask, apart from things that the path names.
 BEFORE: Mapping[str, Callable[[Person], None]] = {
