@@ -1,10 +1,12 @@
 """A real PostgreSQL for tests: one server a pytest process, one migrated copy a test.
 
 The server is volatile (no fsync). Every test gets a database of its own, cloned from a template
-into which all histories were migrated once.
+into which all histories were migrated once. A process whose parent has such a server and says so in
+EASEL_TEST_POSTGRES (`port:password`) uses that one.
 """
 
 import asyncio
+import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +24,7 @@ from libs.db.migrate import migrate
 from libs.testkit.running import running
 
 TEMPLATE = "easel_template"
+SHARED = "EASEL_TEST_POSTGRES"
 ROLES = (
     "user",
     "payment",
@@ -102,7 +105,11 @@ def make_template(server: Server) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with the template; about three seconds."""
+    """A server with the template; about three seconds, or the one that the parent process has."""
+    if SHARED in os.environ:
+        port, _, password = os.environ[SHARED].partition(":")
+        yield Server(int(port), password)
+        return
     folder = tmp_path_factory.mktemp("postgres")
     python = services_python()
     server = Server(free_port(), secrets.token_hex(12))

@@ -27,10 +27,11 @@ def admit(told: Estimate, target_seconds: float) -> Refusal | None:
     """None: the job is let in. Judged by this user's own estimate at p90.
 
     A wait that the user's own jobs cause is the user's choice, up to the plan's waiting limit:
-    refused is who waits too long for others.
+    refused is who waits too long for others. Nor is anybody refused where little waits, whatever
+    earlier waits make of it: after an outage those say more of the outage than of the queue.
     """
-    allowed = PART_OF_TARGET * target_seconds
-    if told.start_p90 <= allowed or told.others_seconds <= OWN_CHOICE * target_seconds:
+    allowed, choice = PART_OF_TARGET * target_seconds, OWN_CHOICE * target_seconds
+    if told.start_p90 <= allowed or told.others_seconds <= choice or told.reckoned <= choice:
         return None
     return refusal_of(target_seconds, told.start_p90)
 

@@ -9,8 +9,10 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx
 
@@ -54,10 +56,15 @@ class OutgoingAnswer:
     body: bytes
 
 
+# Threads of their own: a name server of a stranger that does not answer holds one for long, and the
+# loop's own threads are those by which everything else goes out.
+RESOLVERS = ThreadPoolExecutor(32, "resolver")
+
+
 async def resolve_name(host: str, port: int) -> Sequence[Address]:
     """The addresses of a name by the system's resolver. Raises OSError."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(RESOLVERS, look_up)
     read = (read_address(str(sockaddr[0])) for *_, sockaddr in found)
     return [address for address in read if address is not None]
 

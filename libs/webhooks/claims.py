@@ -17,12 +17,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 LEASE = timedelta(seconds=30)  # longer than a try takes
 AT_ONCE = 3  # tries of one endpoint under way; one while it fails
+OF_USER = 8  # tries of all endpoints of one user
 KEPT_TRIES = 20  # in the log of a delivery
 KEPT_DAYS = timedelta(days=30)
 FORGET_AT_ONCE = 1_000
 
 # `waiting` walks the index from endpoint to endpoint: however much waits for one of them, the
-# others are found at once.
+# others are found at once. Users take turns: the first of each before the second of anybody.
 CLAIM = text(
     """
     WITH RECURSIVE waiting AS (
@@ -34,7 +35,15 @@ CLAIM = text(
                 ORDER BY d.endpoint_id LIMIT 1)
             FROM waiting w WHERE w.endpoint_id IS NOT NULL
     ), due AS (
-        SELECT picked.id FROM waiting w JOIN webhooks.endpoints e ON e.id = w.endpoint_id
+        SELECT ranked.id FROM (
+        SELECT picked.id, picked.next_try_at, mine.under_way
+            + row_number() OVER (PARTITION BY e.user_id ORDER BY picked.next_try_at) AS place
+        FROM waiting w JOIN webhooks.endpoints e ON e.id = w.endpoint_id
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS under_way FROM webhooks.endpoints o
+            JOIN webhooks.deliveries f ON f.endpoint_id = o.id
+            WHERE o.user_id = e.user_id AND f.leased_until > :now
+        ) mine
         CROSS JOIN LATERAL (
             SELECT d.id, d.next_try_at FROM webhooks.deliveries d
             WHERE d.endpoint_id = e.id AND d.state = 'pending' AND d.next_try_at <= :now
@@ -45,7 +54,7 @@ CLAIM = text(
             FOR UPDATE SKIP LOCKED
         ) picked
         WHERE e.disabled_at IS NULL
-        ORDER BY picked.next_try_at LIMIT :limit
+        ) ranked WHERE place <= :of_user ORDER BY place, next_try_at LIMIT :limit
     )
     UPDATE webhooks.deliveries d SET attempt = d.attempt + 1, tries = d.tries + 1,
         leased_until = :free_again, next_try_at = :free_again
@@ -95,6 +104,8 @@ DISABLE = text(
     "UPDATE webhooks.endpoints SET disabled_at = :now, disabled_reason = :reason"
     " WHERE id = :endpoint_id AND disabled_at IS NULL RETURNING id"
 )
+# Who writes deliveries holds the endpoint: none is written unseen between the two that follow.
+LOCK_ENDPOINT = text("SELECT id FROM webhooks.endpoints WHERE id = :endpoint_id FOR UPDATE")
 GIVE_UP = text(
     "UPDATE webhooks.deliveries SET state = 'failed', finished_at = :now, leased_until = NULL"
     " WHERE endpoint_id = :endpoint_id AND state = 'pending'"
@@ -128,6 +139,7 @@ class Claim:
 async def claim_due(session: AsyncSession, now: datetime, limit: int) -> list[Claim]:
     """Up to `limit` deliveries that are due, of each endpoint as many as may be under way."""
     values = {"now": now, "free_again": now + LEASE, "at_once": AT_ONCE, "limit": limit}
+    values["of_user"] = OF_USER
     return [Claim(**row._mapping) for row in (await session.execute(CLAIM, values)).all()]
 
 
@@ -165,6 +177,7 @@ async def disable_endpoint(
 ) -> bool:
     """Send nothing more there, and give up what waits; False if it was disabled before."""
     values = {"endpoint_id": endpoint_id, "reason": reason, "now": now}
+    await session.execute(LOCK_ENDPOINT, {"endpoint_id": endpoint_id})
     if await session.scalar(DISABLE, values) is None:
         return False
     await session.execute(GIVE_UP, {"endpoint_id": endpoint_id, "now": now})

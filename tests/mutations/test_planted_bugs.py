@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from libs.testkit.postgres import SHARED, Server
 from tests.mutations.planted_bugs import BUGS, Bug
 
 ROOT = Path(os.environ.get("EASEL_ROOT") or Path(__file__).resolve().parents[2])
@@ -34,17 +35,20 @@ def make_copy(folder: Path) -> Path:
     return folder
 
 
-def run_test(tree: Path, test: str) -> tuple[int, str]:
-    """Run one test in the copy, whose sources come before all others: its status and its words."""
+def run_test(tree: Path, bug: Bug, server: Server) -> tuple[int, str]:
+    """Run a bug's test in the copy, whose sources come before all others: its status and its words.
+
+    Bugs in SQL need a database of their own making; the others find a migrated server.
+    """
     elsewhere = [path for path in sys.path if path and Path(path).resolve() != ROOT]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(tree), *elsewhere]),
-        "PYTHONDONTWRITEBYTECODE": "1",
         "EASEL_ROOT": str(tree),
+        **({} if bug.file.endswith(".sql") else {SHARED: f"{server.port}:{server.password}"}),
     }
     options = ("-x", "-p", "no:cacheprovider", "-p", "no:logging", "-W", "ignore", "-rfE")
-    argv = [sys.executable, "-m", "pytest", *options, f"--basetemp={tree / 'tmp'}", test]
+    argv = [sys.executable, "-m", "pytest", *options, f"--basetemp={tree / 'tmp'}", bug.test]
     pipe = subprocess.PIPE
     with subprocess.Popen(argv, cwd=tree, env=environment, stdout=pipe, text=True) as process:
         try:
@@ -55,7 +59,7 @@ def run_test(tree: Path, test: str) -> tuple[int, str]:
     return process.returncode, said
 
 
-def catch(bug: Bug, trees: "queue.Queue[Path]") -> str:
+def catch(bug: Bug, trees: "queue.Queue[Path]", server: Server) -> str:
     """Plant a bug, run its test, take the bug out; empty if the test has failed as it must."""
     tree = trees.get()
     file = tree / bug.file
@@ -64,7 +68,7 @@ def catch(bug: Bug, trees: "queue.Queue[Path]") -> str:
         if bug.old not in sound:
             return f"{bug.file} has changed: plant the bug anew"
         file.write_text(sound.replace(bug.old, bug.new))
-        status, said = run_test(tree, bug.test)
+        status, said = run_test(tree, bug, server)
         is_caught = status == FAILED and f"FAILED {bug.test}" in said
         return "" if is_caught else f"pytest ended with {status}: {said[-1500:]}"
     finally:
@@ -82,13 +86,13 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> "queue.Queue[Path]":
 
 @pytest.fixture(scope="module")
 def outcomes(
-    request: pytest.FixtureRequest, trees: "queue.Queue[Path]"
+    request: pytest.FixtureRequest, trees: "queue.Queue[Path]", postgres_server: Server
 ) -> Iterator[Mapping[str, Future[str]]]:
     """What became of each bug that is asked for, by its name; two are looked for at a time."""
     asked = [item.name for item in request.session.items]
     bugs = [bug for bug in BUGS if any(f"[{bug.name}]" in name for name in asked)]
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        yield {bug.name: threads.submit(catch, bug, trees) for bug in bugs}
+        yield {bug.name: threads.submit(catch, bug, trees, postgres_server) for bug in bugs}
 
 
 @pytest.mark.parametrize("name", [bug.name for bug in BUGS])

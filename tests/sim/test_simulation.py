@@ -37,7 +37,7 @@ def test_the_same_seed_does_the_same(rows: list[TraceRow]) -> None:
 
 
 def test_every_request_comes_to_one_end() -> None:
-    simulation = Simulation(SHORT, 1).run()
+    simulation = Simulation(SHORT, 2).run()
     states = Counter(run.state for run in simulation.runs)
     assert set(states) == {"refused", "succeeded", "cancelled", "expired", "failed"}
     assert all(run.ended_at is not None for run in simulation.runs)

@@ -40,7 +40,8 @@ BEGIN
             'finish_p90_seconds',
                 round((p50 + half + sqrt((p90 - p50) ^ 2 + (most - half) ^ 2))::numeric, 1)::float8),
         'reckoned', seconds, 'virtual_start', p_start, 'p90', p90,
-        'refused', coalesce(p90 > (t ->> 'allowed')::float8 AND (t ->> 'choice')::float8 < p90
+        'refused', coalesce(p90 > (t ->> 'allowed')::float8
+            AND seconds > (t ->> 'choice')::float8 AND (t ->> 'choice')::float8 < p90
             - (t ->> 'own_margin')::float8
             * greatest(0, (own + 1) * (t -> 'factors' ->> 1)::float8 - 1), false));
 END $$;

@@ -44,7 +44,7 @@ async def list_ended(session: AsyncSession, user_id: UUID, limit: int) -> Sequen
 
 async def delete_jobs(session: AsyncSession, jobs: Sequence[UUID]) -> None:
     """Delete jobs of the tenant."""
-    await session.execute(delete(Job).where(Job.id.in_(jobs)))
+    await session.execute(delete(Job).where(Job.id.in_(jobs), Job.state.in_(FINAL_STATES)))
 
 
 async def delete_flows(session: AsyncSession, user_id: UUID) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.tiers.catalogue import Pool
+from libs.tiers.fair_rules import USE_SECONDS
 from services.generation.models import Job
 
 DELETE_OLD_KEYS = text(
@@ -15,7 +16,8 @@ DELETE_OLD_KEYS = text(
 )
 WITHOUT_LEASE = text(
     """
-    SELECT j.* FROM generation.leases l JOIN generation.jobs j ON j.id = l.job_id
+    SELECT j.* FROM generation.leases l
+    JOIN generation.jobs j ON j.id = l.job_id AND j.attempt = l.attempt AND j.worker = l.worker
     WHERE l.until < now() AND j.state = 'running'
     ORDER BY l.until LIMIT 1 FOR UPDATE OF j SKIP LOCKED
     """
@@ -25,6 +27,7 @@ FORGET_FLOWS = text(
     """
     DELETE FROM generation.flows f USING generation.tier_clocks c
     WHERE c.pool = f.pool AND c.tier = f.tier AND f.head_id IS NULL AND f.tag <= c.virtual_time
+        AND f.used_at < now() - :remembered_seconds * interval '1 second'
     """
 )
 END_REST = text(
@@ -39,6 +42,7 @@ WAITING_USERS = text(
     FROM unnest(CAST(:pools AS text[])) AS p(pool)
     """
 )
+REMEMBERED_SECONDS = 10 * USE_SECONDS  # after which next to nothing of a use is left
 IDEMPOTENCY_LIFETIME = timedelta(hours=24)
 
 
@@ -79,4 +83,4 @@ async def forget_old_answers(session: AsyncSession) -> None:
 
 async def forget_flows(session: AsyncSession) -> None:
     """Delete the places of users who have nothing waiting and nothing that counts against them."""
-    await session.execute(FORGET_FLOWS)
+    await session.execute(FORGET_FLOWS, {"remembered_seconds": REMEMBERED_SECONDS})

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import enum
+import itertools
 import math
 import time
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ TURN_SECONDS = 5.0
 RENEW_SECONDS = 1.0
 STOP_GRACE_SECONDS = 2.0
 CANCEL_AGAIN_SECONDS = 0.2
+CLAIMS = itertools.count(1)
 MEND_SECONDS = 10.0  # less than a lease
 attempts = Counter("easel_job_attempts_total", "Attempts of jobs by outcome", ("outcome",))
 attempt_seconds = Histogram("easel_job_attempt_seconds", "From claim to closing transaction")
@@ -101,7 +103,10 @@ async def claim_job(worker: Worker) -> Job | None:
     for pool in worker.pools:
         async with worker.sessions.begin() as session:
             job = await leases.claim_next(
-                session, pool=pool, worker=worker.name, loaded=tuple(worker.loaded)
+                session,
+                pool=pool,
+                worker=f"{worker.name}/{next(CLAIMS)}",  # a fence that no two attempts share
+                loaded=tuple(worker.loaded),
             )
         if job is not None:
             observe_wait(job)

@@ -17,14 +17,18 @@ async def be_present(worker: Worker) -> None:
     """Say so until the worker stops, and then that it is gone."""
     while not worker.stopping.is_set():
         try:
+            ready = await worker.studio.triton.is_ready()
             async with worker.sessions.begin() as session:
-                await workers.say_present(
-                    session,
-                    worker.name,
-                    pools=worker.pools,
-                    slots=worker.slots,
-                    models=sorted(worker.loaded),
-                )
+                if ready:
+                    await workers.say_present(
+                        session,
+                        worker.name,
+                        pools=worker.pools,
+                        slots=worker.slots,
+                        models=sorted(worker.loaded),
+                    )
+                else:  # it claims nothing: whoever waits must not be told of its slots
+                    await workers.say_gone(session, worker.name)
         except (SQLAlchemyError, OSError) as error:
             log.warning("presence_not_told", error=repr(error))
         with contextlib.suppress(TimeoutError):

@@ -261,7 +261,8 @@ async def test_events_start_with_a_snapshot_and_resume_without_a_gap(
 
     await publish_event(redis, event("job.started"))
     await publish_event(redis, event("job.progressed", step=1, steps=20))
-    await publish_event(redis, event("job.finished", status="succeeded"))
+    await publish_event(redis, event("job.finished", status="cancelled"))
+    await ada.post(f"{PATH}/{job_id}/cancel")  # a stream ends when the database says so, too
     whole = (await ada.get(f"{PATH}/{job_id}/events")).text
     names = [name for name, _ in parse_events(whole)]
     assert names == ["snapshot", "started", "progress", "finished"]

@@ -122,7 +122,7 @@ async def test_a_worker_that_lost_its_lease_writes_nothing(
     work = asyncio.create_task(attempt_job(worker, await claimed(worker)))
     await wait_for_progress(redis, job_id)
     async with queue.workers.begin() as session:
-        claim = leases.Claim(user, job_id, 1, worker.name)
+        claim = leases.claim_of(await session.get_one(Job, job_id))
         await leases.hand_back(session, claim, reason="test", delay_seconds=60, failures=1)
     async with asyncio.timeout(10):
         await work
