@@ -95,7 +95,7 @@ async def test_the_time_may_be_given(sessions: SessionsOf) -> None:
     assert row.created_at == row.next_try_at == then
 
 
-@pytest.mark.parametrize("role", ["user", "payment"])
+@pytest.mark.parametrize("role", ["user", "payment", "relay"])
 async def test_a_service_writes_to_its_own_tenant_alone(sessions: SessionsOf, role: str) -> None:
     for tenant, owner in ((USER, uuid4()), (USER, None), (None, USER)):
         with pytest.raises(DBAPIError, match="row-level security"):
@@ -108,7 +108,7 @@ async def test_another_tenants_key_is_taken_and_tells_nothing(sessions: Sessions
     assert not await queue(sessions("payment"), "k", tenant=stranger, owner=stranger)
 
 
-@pytest.mark.parametrize("role", ["generation", "gallery", "model", "worker", "relay"])
+@pytest.mark.parametrize("role", ["generation", "gallery", "model", "worker"])
 async def test_nobody_else_writes_or_reads(sessions: SessionsOf, role: str) -> None:
     with pytest.raises(DBAPIError, match="permission denied"):
         await queue(sessions(role), "k")
@@ -117,7 +117,7 @@ async def test_nobody_else_writes_or_reads(sessions: SessionsOf, role: str) -> N
             await session.execute(text("SELECT 1 FROM ops.emails"))
 
 
-@pytest.mark.parametrize("role", ["user", "payment"])
+@pytest.mark.parametrize("role", ["user", "payment", "relay"])
 async def test_who_writes_reads_nothing(sessions: SessionsOf, role: str) -> None:
     """Links that open an account wait here: the payment service has no use for them."""
     assert await queue(sessions("user"), "k")
