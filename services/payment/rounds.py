@@ -14,10 +14,10 @@ from libs.credits.free_grants import (
     users_due_for_a_free_month,
 )
 from libs.credits.ledger import expire_credits, release_expired_holds
+from libs.db.outages import is_away
 from libs.telemetry.logs import get_logger
 from libs.tiers.catalogue import DEFAULT_TIER
 from libs.tiers.entitlements import tier_of
-from libs.web.problem_answers import is_away
 from services.payment.desk import Desk
 from services.payment.lemon_squeezy.client import LemonSqueezy
 from services.payment.repository import grants, reconciliation, subscriptions

@@ -14,9 +14,9 @@ from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.audit.log import record
+from libs.db.outages import is_away
 from libs.kernel.ids import new_id
 from libs.telemetry.logs import get_logger
-from libs.web.problem_answers import is_away
 from services.payment.desk import Desk
 from services.payment.lemon_squeezy.client import LemonSqueezy
 from services.payment.lemon_squeezy.resources import (
