@@ -9,7 +9,6 @@ request (token, limits, idempotency, gates, price, hold, job, outbox) over that 
 hello (the smallest of the rounds on each side).
 """
 
-import argparse
 import asyncio
 import json
 import statistics
@@ -20,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.auth_servers import Servers, auth_servers, credentials
+from bench.figures import run
 from bench.http_load import closed_loop, cpu_seconds, open_loop, percentile, repeat, request
 
 ROUNDS = 5
@@ -139,18 +139,5 @@ def measure() -> dict[str, float]:
     }
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Print a table, or one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
-    figures = measure()
-    if options.json:
-        print(json.dumps(figures))
-        return
-    for name, value in figures.items():
-        print(f"{name:<24}{value:>10g}")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(__doc__, measure, sys.argv[1:])

@@ -7,12 +7,12 @@ gateway, admission, outbox, Celery, claim, encoding, upload, closing transaction
 
 import argparse
 import asyncio
-import json
 import statistics
 import sys
 import time
 from collections.abc import Iterator
 
+from bench.figures import print_figures
 from dev import ports
 from dev.account import sign_up
 from dev.client import Client
@@ -102,11 +102,7 @@ def main(argv: list[str]) -> int:
     except PartError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    if arguments.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:>16}  {value:>9}")
+    print_figures(figures, as_json=arguments.json)
     return 0
 
 

@@ -8,16 +8,15 @@ percentile of hold and capture together of one user; `audit_seconds` is the audi
 postings.
 """
 
-import argparse
 import asyncio
 import itertools
-import json
 import re
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 
+from bench.figures import run
 from bench.ledger_server import CUSTOMER, CUSTOMERS, ROLE, ledger_server
 from bench.server import Server, execute, read_plan
 from libs.credits.audit import CHECK
@@ -143,18 +142,5 @@ def prepare(folder: Path) -> Path:
     return folder
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="easel bench ledger")
-    parser.add_argument("--json", action="store_true")
-    as_json = parser.parse_args().json
-    figures = measure()
-    if as_json:
-        print(json.dumps(figures))
-        return
-    for name, value in figures.items():
-        print(f"{name:<18} {value}")
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, measure, sys.argv[1:])

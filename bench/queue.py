@@ -8,15 +8,13 @@ when one more job is due until a worker has claimed, 100 a second, 100,000 jobs 
 simulator (`sim.figures`): one user's flood, overload, shares, gaps, estimates.
 """
 
-import argparse
 import asyncio
-import json
 import sys
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
 from bench import queue_celery
+from bench.figures import run
 from bench.queue_backlog import claim_seconds, dispatch_seconds, fill
 from bench.queue_cycles import PLAIN_TABLE, Cycle, cycles_a_second, fair_cycle, plain_cycle
 from bench.server import Server, database_server, execute
@@ -95,19 +93,5 @@ def measure() -> dict[str, float]:
     return {name: round(value, 4) for name, value in {**figures, **simulated.measure()}.items()}
 
 
-def show(figures: dict[str, float]) -> Iterable[str]:
-    """A line a figure."""
-    return (f"{name:<24} {value}" for name, value in figures.items())
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="easel bench queue")
-    parser.add_argument("--json", action="store_true")
-    as_json = parser.parse_args().json
-    figures = measure()
-    print(json.dumps(figures) if as_json else "\n".join(show(figures)))
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, measure, sys.argv[1:])

@@ -6,8 +6,6 @@ long it was drawn, and says in which order it would have claimed them. `order_di
 pairs of jobs that the platform claimed the other way round.
 """
 
-import argparse
-import json
 import random
 import sys
 import time
@@ -18,6 +16,7 @@ from datetime import datetime
 from itertools import combinations
 from typing import Any
 
+from bench.figures import run
 from dev import lifecycle, ports
 from dev.account import sign_up
 from dev.client import ApiError, Client
@@ -152,18 +151,5 @@ def measure() -> dict[str, float]:
     }
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Print a table, or one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
-    figures = measure()
-    if options.json:
-        print(json.dumps(figures))
-        return
-    for name, value in figures.items():
-        print(f"{name:<32}{value:>10g}")
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(__doc__, measure, sys.argv[1:])

@@ -40,28 +40,25 @@ def make_setup(
 
 def make_admin(setup: Setup, email: str) -> None:
     """Give an account the role of an operator. Raises PartError."""
-    made = subprocess.run(
-        [setup.python, "-m", "dev.make_admin", email],
-        cwd=ROOT,
-        env={**os.environ, "EASEL_ADMIN_DATABASE_URL": setup.backing.admin_database_url},
-        capture_output=True,
-        text=True,
-    )
-    if made.returncode:
-        raise PartError(f"{email} could not be made an operator: {made.stderr.strip()}")
+    run_as_administrator(setup, "dev.make_admin", email)
 
 
 def give_tier(setup: Setup, tier: str, emails: Sequence[str]) -> None:
     """Give accounts a tier that nobody pays for. Raises PartError."""
-    given = subprocess.run(
-        [setup.python, "-m", "dev.give_tier", tier, *emails],
+    run_as_administrator(setup, "dev.give_tier", tier, *emails)
+
+
+def run_as_administrator(setup: Setup, module: str, *arguments: str) -> None:
+    """Run a module of ours as the database's administrator. Raises PartError with what it said."""
+    done = subprocess.run(
+        [setup.python, "-m", module, *arguments],
         cwd=ROOT,
         env={**os.environ, "EASEL_ADMIN_DATABASE_URL": setup.backing.admin_database_url},
         capture_output=True,
         text=True,
     )
-    if given.returncode:
-        raise PartError(f"the tier {tier} could not be given: {given.stderr.strip()}")
+    if done.returncode:
+        raise PartError(f"{module} {' '.join(arguments)} failed: {done.stderr.strip()}")
 
 
 def all_programs(setup: Setup) -> list[Program]:

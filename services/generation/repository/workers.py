@@ -16,12 +16,6 @@ SAY_PRESENT = text(
 )
 SAY_GONE = text("DELETE FROM generation.workers WHERE name = :name")
 FORGET_GONE = text("DELETE FROM generation.workers WHERE seen_at < now() - interval '1 hour'")
-SLOTS = text(
-    f"""
-    SELECT pools[1] AS pool, sum(slots) AS slots FROM generation.workers
-    WHERE seen_at > now() - interval '{PRESENT_SECONDS} seconds' GROUP BY pools[1]
-    """
-)
 
 
 async def say_present(
@@ -40,8 +34,3 @@ async def say_gone(session: AsyncSession, name: str) -> None:
 async def forget_gone(session: AsyncSession) -> None:
     """Delete the workers that nobody has heard of for an hour."""
     await session.execute(FORGET_GONE)
-
-
-async def count_slots(session: AsyncSession) -> dict[str, int]:
-    """Jobs that can run at once, by the pool that a worker serves first."""
-    return {row.pool: int(row.slots) for row in await session.execute(SLOTS)}

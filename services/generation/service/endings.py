@@ -1,10 +1,13 @@
 """How an attempt ends, each way in one transaction of its own: finished, or back in the queue."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.credits.ledger import settle_hold
+from libs.db.engine import Sessions
+from libs.db.outages import outlast
+from libs.db.transaction import transaction
 from libs.events.topics import Event
 from libs.jobs.outbox import add_event
 from services.gallery.client.images import ImageRecord, record_image
@@ -75,6 +78,21 @@ async def hand_back_job(
     await add_event(session, requeued_event(job, reason))
     await announce_tier_change(session, job.user_id)  # it may have changed while the job ran
     await leases.give_back(session, job, executed=0)
+
+
+async def write_down(
+    sessions: Sessions, job: Job, end: Callable[[AsyncSession], Awaitable[None]]
+) -> None:
+    """End an attempt in one transaction of the job's owner. Raises LeaseLost.
+
+    What was drawn is not thrown away for a database that restarts; the fence says if it is late.
+    """
+
+    async def once() -> None:
+        async with transaction(sessions, job.user_id) as session:
+            await end(session)
+
+    await outlast(once, seconds=leases.LEASE_SECONDS)
 
 
 def image_event(job: Job, image: ImageRecord) -> Event:

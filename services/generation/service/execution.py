@@ -7,14 +7,14 @@ import itertools
 import math
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from prometheus_client import Counter, Histogram
 
 from libs.credits.pricing import executed_price, load_price_book
 from libs.db.engine import Sessions
-from libs.db.outages import is_away, outlast
-from libs.db.transaction import transaction
+from libs.db.outages import is_away
 from libs.storage.objects import StorageUnavailable
 from libs.telemetry.logs import get_logger
 from libs.triton.errors import (
@@ -37,7 +37,7 @@ from services.generation.repository import leases
 from services.generation.resolution import work_of
 from services.generation.schemas import ResolvedRequest
 from services.generation.service.drawing import Drawing, Studio, draw_images
-from services.generation.service.endings import finish_job, hand_back_job
+from services.generation.service.endings import finish_job, hand_back_job, write_down
 
 log = get_logger(__name__)
 TURN_SECONDS = 5.0
@@ -222,21 +222,16 @@ async def close_job(
     prices = load_price_book(job.price_version)
     captured = executed_price(work_of(drawing.request, job.base), steps, prices)
     drawing.mark("settle")
-
-    async def close() -> None:
-        async with transaction(worker.sessions, job.user_id) as session:
-            await finish_job(
-                session,
-                job,
-                state,
-                captured=min(captured, job.quoted_millicredits),
-                images=() if failed else drawing.images,
-                error=error,
-                marks=drawing.marks,
-            )
-
-    # what was drawn is not thrown away for a database that restarts; the fence says if it is late
-    await outlast(close, seconds=leases.LEASE_SECONDS)
+    end = partial(
+        finish_job,
+        job=job,
+        state=state,
+        captured=min(captured, job.quoted_millicredits),
+        images=() if failed else drawing.images,
+        error=error,
+        marks=drawing.marks,
+    )
+    await write_down(worker.sessions, job, end)
     attempts.labels(state).inc()
 
 
@@ -249,20 +244,15 @@ async def hand_back(
     failures: int = 0,
 ) -> None:
     """Queue the job again. Raises LeaseLost."""
-    job = drawing.job
-
-    async def give() -> None:
-        async with transaction(worker.sessions, job.user_id) as session:
-            await hand_back_job(
-                session,
-                job,
-                reason,
-                delay_seconds=delay_seconds,
-                failures=failures,
-                marks=drawing.marks,
-            )
-
-    await outlast(give, seconds=leases.LEASE_SECONDS)
+    end = partial(
+        hand_back_job,
+        job=drawing.job,
+        reason=reason,
+        delay_seconds=delay_seconds,
+        failures=failures,
+        marks=drawing.marks,
+    )
+    await write_down(worker.sessions, drawing.job, end)
     attempts.labels(reason["slug"]).inc()
 
 
