@@ -29,7 +29,6 @@ DEFINERS: Mapping[str, str] = {
     "generation.find_owner": "tells administrators, as the database knows them, whose a job is",
     "generation.give_back": "corrects the order of service, which no service may write",
     "generation.keep_queue": "keeps places and leases in step with jobs, whoever changes one",
-    "generation.queue_outlook": "counts everybody's waiting jobs for an estimate; answers sums",
     "generation.usage_of_tenant": "counts the tenant's own jobs for a service without rights there",
     "identity.address_of_tenant": "tells who writes to the tenant the tenant's own address",
     "identity.change_access": "roles and suspension change here alone, if the tenant is an admin",

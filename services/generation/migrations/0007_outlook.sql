@@ -2,6 +2,11 @@
 -- pays for the job now; null: the one that its acceptance made.
 ALTER TABLE generation.jobs ADD COLUMN estimate jsonb, ADD COLUMN hold_id uuid;
 
+-- Outlooks and the function below take their places. (0006 has moved leases out of jobs: no older
+-- code runs beside this.)
+DROP FUNCTION generation.accept_job(jsonb, jsonb);
+DROP FUNCTION generation.queue_outlook(text);
+
 -- What is said of a job that waits: `libs.tiers.estimates.tell` and `wait_in_table`, on the table of
 -- its tier that `services/generation/waiting.py` makes. A test compares the two.
 CREATE FUNCTION generation.tell_wait(
