@@ -23,7 +23,10 @@ PROGRESS = """
     SELECT coalesce(sum(attempt), 0) AS attempts,
         count(*) FILTER (WHERE finished_at IS NOT NULL) AS ended FROM generation.jobs
 """
-IN_FLIGHT = "SELECT job_id, attempt, worker FROM generation.leases"
+# A worker claims under its name and the number of the claim.
+IN_FLIGHT = """
+    SELECT job_id, attempt, split_part(worker, '/', 1) AS worker FROM generation.leases
+"""
 Attempt = tuple[UUID, int]
 
 
