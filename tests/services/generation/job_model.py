@@ -46,14 +46,16 @@ WRONG_HOLDS = text(
     WHERE j.user_id = ANY(:ids) AND (h.id IS NULL) <> (j.finished_at IS NOT NULL)
     """
 )
+# A job was held for once, whole; the hold may be taken from several grants.
 WRONG_CHARGES = text(
     """
     SELECT j.id, j.captured_millicredits, t.captured FROM generation.jobs j
     LEFT JOIN (SELECT reference, sum(amount) FILTER (WHERE kind = 'capture') AS captured,
-            count(*) FILTER (WHERE kind = 'hold') AS holds
+            sum(amount) FILTER (WHERE kind = 'hold') AS held
         FROM credits.transfers GROUP BY reference) t ON t.reference = j.id
     WHERE j.user_id = ANY(:ids)
-        AND (t.holds <> 1 OR coalesce(t.captured, 0) <> coalesce(j.captured_millicredits, 0))
+        AND (t.held IS DISTINCT FROM j.quoted_millicredits
+            OR coalesce(t.captured, 0) <> coalesce(j.captured_millicredits, 0))
     """
 )
 
