@@ -19,8 +19,10 @@ from inference.engine import events
 from inference.engine.events import Failure, Sender
 from inference.engine.metrics import EngineMetrics
 from inference.engine.settings import EngineSettings, find_model_folder
-from inference.pipelines import txt2img
-from inference.pipelines.loading import LoadError, Pipeline, check_folder, load_pipeline
+from inference.pipelines.drawing import begin, check_size
+from inference.pipelines.loading import LoadError, Model, check_folder, load_model
+from inference.pipelines.picture import Picture
+from inference.pipelines.preview import predict_original, render_preview
 from inference.pipelines.request import InvalidRequest, Request, parse_request
 
 log = logging.getLogger("easel.engine")
@@ -35,12 +37,12 @@ class Job:
 
     request: Request
     sender: Sender
-    pipeline: Pipeline
+    model: Model
     arrived: float
     load_seconds: float = 0.0
     started: float = 0.0
     step_sent: int = 0
-    denoising: txt2img.Denoising | None = None
+    picture: Picture | None = None
 
 
 class Engine:
@@ -51,7 +53,7 @@ class Engine:
         self.device = device
         self.metrics = EngineMetrics()
         self._inbox: queue.SimpleQueue[Opener | None] = queue.SimpleQueue()
-        self._pipelines: dict[str, Pipeline] = {}
+        self._models: dict[str, Model] = {}
         self._waiting: deque[Job] = deque()
         self._running: deque[Job] = deque()
         self.metrics.running.set_function(lambda: len(self._running))
@@ -81,7 +83,7 @@ class Engine:
         torch.set_num_threads(self.settings.threads)
         try:
             for model in self.settings.preload:
-                self._pipeline(model)
+                self._model(model)
         except Exception as error:  # noqa: BLE001 - start() raises it
             self._loaded.put(error)
             return
@@ -111,9 +113,9 @@ class Engine:
         text, sender = opener()
         try:
             request = parse_request(text)
-            was_loaded, begun = request.model in self._pipelines, time.monotonic()
-            pipeline = self._pipeline(request.model)
-            txt2img.check_size(pipeline, request)
+            was_loaded, begun = request.model in self._models, time.monotonic()
+            model = self._model(request.model)
+            check_size(model, request)
         except InvalidRequest as error:
             return self._fail(sender, Failure.INVALID_ARG, str(error))
         except Exception:
@@ -125,23 +127,23 @@ class Engine:
             )
         arrived = time.monotonic()
         load_seconds = 0.0 if was_loaded else arrived - begun
-        self._waiting.append(Job(request, sender, pipeline, arrived, load_seconds))
+        self._waiting.append(Job(request, sender, model, arrived, load_seconds))
 
-    def _pipeline(self, model: str) -> Pipeline:
-        loaded = self._pipelines.get(model)
+    def _model(self, name: str) -> Model:
+        loaded = self._models.get(name)
         if loaded is not None:
             return loaded
-        folder = find_model_folder(self.settings, model)
+        folder = find_model_folder(self.settings, name)
         try:
             check_folder(folder)
         except LoadError as error:
-            raise InvalidRequest(f"unknown model {model!r}: {error}") from error
+            raise InvalidRequest(f"unknown model {name!r}: {error}") from error
         begun = time.monotonic()
-        pipeline = self._pipelines[model] = load_pipeline(folder, self.device)
+        model = self._models[name] = load_model(folder, self.device)
         seconds = time.monotonic() - begun
-        self.metrics.load_seconds.labels(model).set(seconds)
-        log.info("loaded the model %s in %.2f s", model, seconds)
-        return pipeline
+        self.metrics.load_seconds.labels(name).set(seconds)
+        log.info("loaded the model %s in %.2f s", name, seconds)
+        return model
 
     def _free_slots(self) -> int:
         return self.settings.max_running - len(self._running)
@@ -157,7 +159,8 @@ class Engine:
             job = self._waiting.popleft()
             job.started = time.monotonic()
             try:
-                job.denoising = txt2img.begin(job.pipeline, job.request)
+                job.picture = begin(job.model, job.request)
+                job.picture.advance()
             except Exception as error:  # noqa: BLE001 - one bad job must not end the engine
                 self._fail_job(job, error)
                 continue
@@ -172,47 +175,35 @@ class Engine:
         job = self._running[0]
         self._running.rotate(-1)
         try:
-            state = self._advance(job)
-            if state.is_finished:
-                image, seconds = self._decode(job, state)
+            picture = self._advance(job)
+            if picture.is_finished:
                 self._running.remove(job)
                 self.metrics.jobs.labels("done").inc()
-                job.sender.finish(events.done(job.request.steps, seconds), image)
+                seconds = time.monotonic() - job.started
+                times = {"load": job.load_seconds, "queue": job.started - job.arrived}
+                times |= {"steps": seconds, "decode": 0.0}
+                job.sender.finish(events.done(job.request.steps, times), picture.result)
         except Exception as error:  # noqa: BLE001 - one bad job must not end the engine
             if job in self._running:
                 self._running.remove(job)
             self._fail_job(job, error)
 
-    def _advance(self, job: Job) -> txt2img.Denoising:
+    def _advance(self, job: Job) -> Picture:
         """One call, and the news of it."""
-        state = job.denoising
-        if state is None:
+        picture = job.picture
+        if picture is None or picture.call is None:
             raise RuntimeError("a job without noise cannot be advanced")
         with self.metrics.step_seconds.time():
-            txt2img.advance(state)
-        if state.steps_done > job.step_sent:
-            job.step_sent = state.steps_done
+            picture.advance(picture.call.run())
+        steps = picture.steps
+        if steps.done > job.step_sent:
+            job.step_sent = steps.done
             every = job.request.progress_every
-            due = every > 0 and job.step_sent % every == 0 and not state.is_finished
-            picture = txt2img.preview(state) if due else None
-            job.sender.send(events.progress(job.step_sent, job.request.steps), picture)
-        return state
-
-    def _decode(
-        self, job: Job, state: txt2img.Denoising
-    ) -> tuple[events.Picture, dict[str, float]]:
-        """The picture, and where its time went."""
-        stepped = time.monotonic()
-        image = txt2img.decode(state)
-        decoded = time.monotonic()
-        seconds = {
-            "load": job.load_seconds,
-            "queue": job.started - job.arrived,
-            "steps": stepped - job.started,
-            "decode": decoded - stepped,
-        }
-        self.metrics.decode_seconds.observe(seconds["decode"])
-        return image, seconds
+            due = every > 0 and job.step_sent % every == 0 and steps.done < steps.total
+            latents = predict_original(steps) if due else None
+            preview = None if latents is None else render_preview(latents, job.model.colours)
+            job.sender.send(events.progress(job.step_sent, steps.total), preview)
+        return picture
 
     def _fail_job(self, job: Job, error: Exception) -> None:
         if isinstance(error, InvalidRequest):

@@ -1,92 +1,130 @@
-"""From a Stable Diffusion folder in the diffusers layout to the parts that pictures need.
-
-The parts are loaded one by one, not through StableDiffusionPipeline: its module brings image
-processors, LoRA loaders and safety checkers that this engine never uses.
-"""
+"""From a folder in the diffusers layout to a model in memory whose parts suspend pictures."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
+from inference.pipelines.calls import Kind
+from inference.pipelines.picture import suspend
 from inference.pipelines.preview import LatentColours, fit_latent_colours
 
-PIPELINE_CLASS = "StableDiffusionPipeline"
+FAMILIES = {"StableDiffusionPipeline": "sd15"}
+DENOISERS = ("unet", "transformer")
+ENCODERS = ("text_encoder", "text_encoder_2", "image_encoder")
 transformers_logging.disable_progress_bar()
+diffusers.utils.logging.disable_progress_bar()
 
 
 class LoadError(Exception):
-    """The folder is not there, or not a Stable Diffusion pipeline."""
+    """The folder is not there, or holds no pipeline that this engine can draw with."""
 
 
-@dataclass(frozen=True)
-class Pipeline:
-    """A model in memory. `vae_scale` is pixels per latent cell, `native_side` pixels."""
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A model in memory, its scheduler's configuration apart: each picture has its own scheduler.
 
-    tokenizer: Any
-    text_encoder: Any
-    unet: Any
-    vae: Any
-    scheduler_config: dict[str, Any]
-    colours: LatentColours
+    `identity` differs between models whose pictures cannot share a call. `vae_scale` is pixels per
+    latent cell, `native_side` pixels.
+    """
+
+    identity: Hashable
+    family: str
+    components: dict[str, Any] = field(repr=False)
+    scheduler_config: dict[str, Any] = field(repr=False)
+    colours: LatentColours = field(repr=False)
     vae_scale: int
     native_side: int
     device: torch.device
     dtype: torch.dtype
 
+    @property
+    def denoiser(self) -> Any:
+        """The UNet or transformer."""
+        return next(self.components[name] for name in DENOISERS if name in self.components)
 
-def load_pipeline(folder: Path, device: torch.device) -> Pipeline:
+
+def load_model(folder: Path, device: torch.device) -> Model:
     """Load a pipeline folder. Weights become FP32 on a CPU and FP16 on an accelerator.
 
     Raises LoadError when the folder holds no such pipeline.
     """
-    check_folder(folder)
+    class_name = check_folder(folder)
+    require_parts(folder)
     dtype = torch.float32 if device.type == "cpu" else torch.float16
-    options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "local_files_only": True}
     try:
-        tokenizer = CLIPTokenizer.from_pretrained(str(folder / "tokenizer"), local_files_only=True)
-        text_encoder = CLIPTextModel.from_pretrained(str(folder / "text_encoder"), **options)
-        unet = UNet2DConditionModel.from_pretrained(folder / "unet", **options)
-        vae = AutoencoderKL.from_pretrained(folder / "vae", **options)
-        scheduler_config = _read_json(folder / "scheduler" / "scheduler_config.json")
-    except (OSError, ValueError, KeyError) as error:
+        pipeline = getattr(diffusers, class_name).from_pretrained(
+            str(folder), dtype=dtype, use_safetensors=True, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError, AttributeError) as error:
         raise LoadError(f"the model in {folder.name!r} cannot be loaded: {error}") from error
-    modules: list[torch.nn.Module] = [text_encoder, unet, vae]
-    for module in modules:
-        module.to(device).eval().requires_grad_(False)
-    vae_scale = 2 ** (len(vae.config.block_out_channels) - 1)
-    return Pipeline(
-        tokenizer=tokenizer,
-        text_encoder=text_encoder,
-        unet=unet,
-        vae=vae,
-        scheduler_config=scheduler_config,
-        colours=fit_latent_colours(vae),
-        vae_scale=vae_scale,
-        native_side=int(unet.config.sample_size) * vae_scale,
+    components = dict(pipeline.components)
+    scheduler = components.pop("scheduler")
+    for part in components.values():
+        if isinstance(part, torch.nn.Module):
+            part.to(device).eval().requires_grad_(False)
+    model = Model(
+        identity=folder.name,
+        family=FAMILIES[class_name],
+        components=components,
+        scheduler_config=dict(scheduler.config),
+        colours=fit_latent_colours(pipeline.vae),
+        vae_scale=pipeline.vae_scale_factor,
+        native_side=int(pipeline.unet.config.sample_size) * pipeline.vae_scale_factor,
         device=device,
         dtype=dtype,
     )
+    suspend_parts(model.identity, components)
+    return model
 
 
-def check_folder(folder: Path) -> None:
-    """Raises LoadError unless `folder` says that it holds a Stable Diffusion pipeline."""
+def suspend_parts(identity: Hashable, components: dict[str, Any]) -> None:
+    """Make every network of a model hand its calls to the driver of the picture that makes them."""
+    for name in DENOISERS:
+        if components.get(name) is not None:
+            suspend(components[name], "forward", Kind.STEP, (identity, name), skipped=no_prediction)
+    for name in ENCODERS:
+        if components.get(name) is not None:
+            suspend(components[name], "forward", Kind.SIDE, (identity, name))
+    for method in ("encode", "decode"):
+        suspend(components["vae"], method, Kind.SIDE, (identity, method))
+
+
+def no_prediction(*args: Any, **kwargs: Any) -> tuple[torch.Tensor]:
+    """What a denoiser answers in a step that is skipped: nobody reads it."""
+    sample = args[0] if args else kwargs["hidden_states"]
+    return (torch.zeros_like(sample),)
+
+
+def check_folder(folder: Path) -> str:
+    """The pipeline class of a folder. Raises LoadError unless we draw with that class."""
+    name = _read_index(folder).get("_class_name")
+    if name not in FAMILIES:
+        raise LoadError(f"the model {folder.name!r} is a {name}, not one of {', '.join(FAMILIES)}")
+    return str(name)
+
+
+def require_parts(folder: Path) -> None:
+    """Raises LoadError for a part that the index names and the folder lacks.
+
+    Diffusers itself makes an empty tokenizer of a missing one.
+    """
+    for name, source in _read_index(folder).items():
+        is_part = isinstance(source, list) and all(source)
+        if is_part and not any((folder / name).glob("*")):
+            raise LoadError(f"the model in {folder.name!r} cannot be loaded: it has no {name}")
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
     index = folder / "model_index.json"
     if not index.is_file():
         raise LoadError(f"there is no model {folder.name!r} here")
-    name = _read_json(index).get("_class_name")
-    if name != PIPELINE_CLASS:
-        raise LoadError(f"the model {folder.name!r} is a {name}, not a {PIPELINE_CLASS}")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    document = json.loads(path.read_text(encoding="utf-8"))
+    document = json.loads(index.read_text(encoding="utf-8"))
     if not isinstance(document, dict):
-        raise LoadError(f"{path.name} of the model is not a JSON object")
+        raise LoadError(f"{index.name} of the model {folder.name!r} is not a JSON object")
     return document

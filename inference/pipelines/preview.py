@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from inference.pipelines.steps import Steps
+
 # Nearest-neighbour patches of four equal cells: neighbours agree as they do in real pictures.
 FIT_SAMPLES, FIT_PATCHES, FIT_PATCH_CELLS = 8, 4, 2
 
@@ -38,13 +40,22 @@ def fit_latent_colours(vae: Any) -> LatentColours:
 
 def render_preview(latents: torch.Tensor, colours: LatentColours) -> npt.NDArray[np.uint8]:
     """Latents [1, channels, h, w] (clean, scaled to unit variance) -> colours uint8 [h, w, 3]."""
-    with torch.inference_mode():
-        cells = latents[0].float().cpu().permute(1, 2, 0)
-        picture = cells @ colours.matrix + colours.bias
-        return to_pixels(picture)
+    cells = latents[0].float().cpu().permute(1, 2, 0)
+    picture = (cells @ colours.matrix + colours.bias) / 2 + 0.5
+    return np.ascontiguousarray(picture.clamp(0, 1).mul(255).round().to(torch.uint8).numpy())
 
 
-def to_pixels(picture: torch.Tensor) -> npt.NDArray[np.uint8]:
-    """Colours from -1 to 1, any shape -> uint8, rounded as diffusers' VaeImageProcessor rounds."""
-    scaled = (picture / 2 + 0.5).clamp(0, 1).mul(255).round()
-    return np.ascontiguousarray(scaled.to(torch.uint8).numpy())
+def predict_original(steps: Steps) -> torch.Tensor | None:
+    """The clean latents that the last call implies: x0 of Salimans & Ho 2022 (arXiv:2202.00512),
+    section 4, where the model's input is sqrt(a) x0 + sqrt(1 - a) noise. None before a call."""
+    if steps.last_input is None or steps.last_prediction is None:
+        return None
+    given, predicted = steps.last_input[:1], steps.last_prediction
+    kind = steps.scheduler.config.prediction_type
+    if kind == "sample":
+        return predicted
+    alpha = steps.scheduler.alphas_cumprod[round(float(steps.last_timestep))].clamp(min=1e-4)
+    signal, noise = float(alpha.sqrt()), float((1 - alpha).sqrt())
+    if kind == "v_prediction":
+        return signal * given - noise * predicted
+    return (given - noise * predicted) / signal

@@ -18,24 +18,77 @@ MAX_GUIDANCE = 100.0
 MIN_SIDE_PIXELS = 8
 MAX_SIDE_PIXELS = 4096
 MAX_SEED = 2**32 - 1
+MAX_FILES = 32
+MAX_ADAPTERS = 8
+MAX_WEIGHT = 4.0
+MAX_CLIP_SKIP = 4
+LAST_PRIORITY = 9
 
 Picture = npt.NDArray[np.uint8]
-Task = Literal["txt2img"]
-Scheduler = Literal["euler", "euler_a", "ddim", "dpmpp_2m", "unipc", "pndm", "heun", "lms"]
+Task = Literal["txt2img", "img2img", "inpaint", "outpaint", "upscale"]
+Scheduler = Literal[
+    "euler",
+    "euler_a",
+    "ddim",
+    "dpmpp_2m",
+    "dpmpp_2m_karras",
+    "unipc",
+    "pndm",
+    "heun",
+    "lms",
+]
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
 Side = Annotated[int, Field(ge=MIN_SIDE_PIXELS, le=MAX_SIDE_PIXELS)]
 
 
-class GenerationRequest(BaseModel):
-    """One picture: tensor REQUEST, BYTES [1], this object as JSON.
+ModelName = Annotated[str, Field(pattern=MODEL_NAME_PATTERN)]
+FileNumber = Annotated[int, Field(ge=0, lt=MAX_FILES)]
+Weight = Annotated[float, Field(ge=-MAX_WEIGHT, le=MAX_WEIGHT, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Margin = Annotated[int, Field(ge=0, le=MAX_SIDE_PIXELS)]
 
-    Sides are pixels; a model refuses those that it cannot draw. A guidance of at most 1 is none.
-    Every `progress_every` steps a preview comes with the progress; 0 asks for none.
-    """
 
+class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    model: Annotated[str, Field(pattern=MODEL_NAME_PATTERN)]
+
+class Lora(_Part):
+    """A LoRA by name; a negative weight turns its effect round."""
+
+    name: ModelName
+    weight: Weight
+
+
+class Control(_Part):
+    """A ControlNet with its picture (an index into FILES), from `begin` to `end` of the steps."""
+
+    name: ModelName
+    image: FileNumber
+    weight: Weight
+    begin: Share
+    end: Share
+
+
+class ImagePrompt(_Part):
+    """An IP-Adapter with its picture (an index into FILES)."""
+
+    name: ModelName
+    image: FileNumber
+    weight: Weight
+
+
+class GenerationRequest(_Part):
+    """One picture: tensor REQUEST, BYTES [1], this object as JSON; its files are tensor FILES.
+
+    Sides are pixels; a model refuses those that it cannot draw. A guidance of at most 1 is none.
+    Every `progress_every` steps a preview comes with the progress; 0 asks for none. `image`, `mask`
+    and `resume` (a checkpoint) are indexes into FILES, BYTES [n]; white of the mask is drawn anew.
+    `expand` are the pixels that outpainting adds left, above, right and below. `strength` is the
+    share of the steps that are taken from an image. Priority 0 goes first. Every `checkpoint_every`
+    steps the state comes back (0: never).
+    """
+
+    model: ModelName
     task: Task = "txt2img"
     prompt: Prompt
     negative_prompt: Prompt = ""
@@ -46,6 +99,18 @@ class GenerationRequest(BaseModel):
     scheduler: Scheduler
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     progress_every: Annotated[int, Field(ge=0, le=MAX_STEPS)] = 0
+    priority: Annotated[int, Field(ge=0, le=LAST_PRIORITY)] = 0
+    strength: Annotated[float, Field(ge=0.01, le=1)] = 0.7
+    image: FileNumber | None = None
+    mask: FileNumber | None = None
+    expand: tuple[Margin, Margin, Margin, Margin] = (0, 0, 0, 0)
+    clip_skip: Annotated[int, Field(ge=0, le=MAX_CLIP_SKIP)] = 0
+    tiling: bool = False
+    loras: Annotated[tuple[Lora, ...], Field(max_length=MAX_ADAPTERS)] = ()
+    controls: Annotated[tuple[Control, ...], Field(max_length=MAX_ADAPTERS)] = ()
+    image_prompts: Annotated[tuple[ImagePrompt, ...], Field(max_length=MAX_ADAPTERS)] = ()
+    checkpoint_every: Annotated[int, Field(ge=0, le=MAX_STEPS)] = 0
+    resume: FileNumber | None = None
 
 
 class _Event(BaseModel):

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from inference.pipelines.loading import Pipeline, load_pipeline
+from inference.pipelines.loading import Model, load_model
 from tests.inference.tiny_pipeline import save_tiny_pipeline
 
 
@@ -18,5 +18,5 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pipeline(models_dir: Path) -> Pipeline:
-    return load_pipeline(models_dir / "tiny", torch.device("cpu"))
+def model(models_dir: Path) -> Model:
+    return load_model(models_dir / "tiny", torch.device("cpu"))

@@ -6,8 +6,8 @@ import pytest
 
 from inference.engine.engine import Engine
 from inference.engine.events import Failure
-from inference.pipelines import txt2img
-from inference.pipelines.loading import Pipeline
+from inference.pipelines.loading import Model
+from tests.inference.drawn import draw
 from tests.inference.engine.conftest import MakeEngine
 from tests.inference.engine.recorder import Recorder, submit
 from tests.inference.sample_requests import request
@@ -24,7 +24,7 @@ def metric(engine: Engine, name: str, **labels: str) -> float:
     return engine.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
-def test_a_picture_comes_with_its_steps_and_times(engine: Engine, pipeline: Pipeline) -> None:
+def test_a_picture_comes_with_its_steps_and_times(engine: Engine, model: Model) -> None:
     recorder = submit(engine, steps=4, progress_every=2).wait()
     assert recorder.events[0] == {"type": "started"}
     assert recorder.steps == [1, 2, 3, 4]
@@ -35,11 +35,8 @@ def test_a_picture_comes_with_its_steps_and_times(engine: Engine, pipeline: Pipe
     assert set(last["seconds"]) == {"load", "queue", "steps", "decode"}
     assert last["seconds"]["load"] == 0  # it was there
     assert all(seconds >= 0 for seconds in last["seconds"].values())
-    state = txt2img.begin(pipeline, request(steps=4))
-    while not state.is_finished:
-        txt2img.advance(state)
     assert recorder.image is not None
-    assert np.array_equal(recorder.image, txt2img.decode(state))
+    assert np.array_equal(recorder.image, draw(model, request(steps=4)))
 
 
 def test_the_engines_thread_makes_every_call(engine: Engine) -> None:

@@ -1,9 +1,15 @@
 import numpy as np
 import torch
 
-from inference.pipelines import txt2img
-from inference.pipelines.loading import Pipeline
-from inference.pipelines.preview import LatentColours, fit_latent_colours, render_preview
+from inference.pipelines.drawing import begin
+from inference.pipelines.loading import Model
+from inference.pipelines.preview import (
+    LatentColours,
+    fit_latent_colours,
+    predict_original,
+    render_preview,
+)
+from tests.inference.drawn import finish
 from tests.inference.sample_requests import request
 
 
@@ -41,11 +47,12 @@ def test_a_preview_has_a_pixel_for_each_latent_cell() -> None:
     assert picture[0, 0].tolist() == [128, 0, 128]
 
 
-def test_the_last_preview_shows_the_latents_that_come_out(pipeline: Pipeline) -> None:
+def test_the_last_preview_shows_the_latents_that_come_out(model: Model) -> None:
     """The last step goes to sigma 0: there the predicted original is the result itself."""
-    state = txt2img.begin(pipeline, request(steps=8, scheduler="euler"))
-    while not state.is_finished:
-        txt2img.advance(state)
-    shown = txt2img.preview(state).astype(int)
-    result = render_preview(state.latents, pipeline.colours).astype(int)
+    picture = begin(model, request(steps=8, scheduler="euler"))
+    finish(picture)
+    moment, original = picture.steps.moment(), predict_original(picture.steps)
+    assert moment is not None and original is not None
+    shown = render_preview(original, model.colours).astype(int)
+    result = render_preview(moment.sample, model.colours).astype(int)
     assert np.abs(shown - result).max() <= 2

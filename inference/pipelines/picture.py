@@ -1,0 +1,98 @@
+"""One picture under way: a diffusers pipeline that is suspended at each call of a model's part.
+
+Diffusers' own `__call__` runs unchanged in a greenlet. `suspend` makes a part (UNet, ControlNet,
+text encoder, VAE ...) hand its calls to whoever drives the picture instead of making them; a call
+by anybody else goes straight through. So pictures of any pipeline can share batches, wait for one
+another and be cancelled, and each still computes what diffusers computes.
+"""
+
+from collections.abc import Callable, Hashable
+from functools import wraps
+from typing import Any
+
+import torch
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from inference.pipelines.calls import Call, Kind
+from inference.pipelines.steps import Steps
+
+
+class _Body(greenlet):
+    """The greenlet of a picture; `steps` says whether its calls matter."""
+
+    steps: Steps
+
+
+class Picture:
+    """A drawing under way. All methods belong to the thread that made it.
+
+    `drawing` makes the picture with its scheduler hooked by `steps`; it runs as far as the first
+    call of a suspended part when `advance` is called first.
+    """
+
+    def __init__(self, drawing: Callable[[], Any], steps: Steps) -> None:
+        self.steps = steps
+        self.call: Call | None = None
+        self.result: Any = None
+        self._body = _Body(drawing)
+        self._body.steps = steps
+
+    @property
+    def is_finished(self) -> bool:
+        return bool(self._body.dead)
+
+    def advance(self, answer: Any = None) -> Call | None:
+        """Go on with the answer to the last call; the next call, or None when `result` is there.
+
+        Raises what the drawing raises; the picture is over then.
+        """
+        arguments = () if self.call is None else (answer,)
+        return self._go_on(lambda: self._body.switch(*arguments))
+
+    def fail(self, error: Exception) -> Call | None:
+        """Go on with an exception instead of an answer; as `advance`."""
+        return self._go_on(lambda: self._body.throw(error))
+
+    def close(self) -> None:
+        """Give it up, wherever it is."""
+        self.call = None
+        self._body.throw(GreenletExit)
+
+    def _go_on(self, switch: Callable[[], Any]) -> Call | None:
+        self._body.parent = getcurrent()
+        # Grad mode belongs to the thread, and the bodies' own no_grad blocks end in any order.
+        with torch.no_grad():
+            answer = switch()
+        if self._body.dead:
+            self.call, self.result = None, answer
+        else:
+            self.call = answer
+        return self.call
+
+
+def suspend(
+    part: Any,
+    method: str,
+    kind: Kind,
+    owner: Hashable,
+    *,
+    skipped: Callable[..., Any] | None = None,
+) -> None:
+    """Make `part.method` suspend the picture that calls it.
+
+    A picture that is skipping steps (`Steps.is_skipping`) gets `skipped(*args, **kwargs)` at once.
+    """
+    real = getattr(part, method)
+
+    @wraps(real)
+    def ask(*args: Any, **kwargs: Any) -> Any:
+        body = getcurrent()
+        if not isinstance(body, _Body):
+            return real(*args, **kwargs)
+        if skipped is not None and body.steps.is_skipping:
+            return skipped(*args, **kwargs)
+        parent = body.parent
+        assert parent is not None
+        return parent.switch(Call(kind, owner, real, args, kwargs))
+
+    setattr(part, method, ask)

@@ -1,0 +1,128 @@
+"""The steps of one picture, seen at its scheduler: counted, kept for previews, saved and resumed.
+
+Every diffusers pipeline ends a denoising step with `scheduler.step(prediction, timestep, sample)`,
+and what it does with the answer depends on the answer alone. So the state of a picture between two
+steps is that answer, the scheduler's own history and the random generator's state.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import torch
+
+HOOKED = ("step", "scale_model_input")
+NOT_HISTORY = frozenset({*HOOKED, "_internal_dict"})  # the last is the configuration
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A picture between two calls of its scheduler: enough to go on as if nothing had happened.
+
+    `sample` is what the last scheduler step returned; `history` are the scheduler's attributes.
+    """
+
+    calls: int
+    sample: torch.Tensor
+    history: dict[str, Any]
+    generator: torch.Tensor
+
+
+class Steps:
+    """Hooks the scheduler of one picture; `resume` skips to a moment saved before.
+
+    `calls` counts scheduler steps; some samplers need more than one for a step of the user's.
+    `steps` are those of the noise schedule, `total` those that are really taken: a picture that
+    starts from an image skips the first ones.
+    """
+
+    def __init__(
+        self,
+        scheduler: Any,
+        generator: torch.Generator,
+        *,
+        steps: int,
+        total: int,
+        resume: Moment | None = None,
+    ) -> None:
+        self.scheduler = scheduler
+        self.generator = generator
+        self.steps = steps
+        self.total = total
+        self.calls = 0
+        self.last_input: torch.Tensor | None = None
+        self.last_prediction: torch.Tensor | None = None
+        self.last_timestep: Any = None
+        self._sample: torch.Tensor | None = None
+        self._resume = resume
+        scheduler.step = self._hook_step(scheduler.step)
+        if hasattr(scheduler, "scale_model_input"):
+            scheduler.scale_model_input = self._hook_input(scheduler.scale_model_input)
+
+    @property
+    def done(self) -> int:
+        """Steps done as the user counts them. PNDM's warm-up adds a call, Heun takes two a step;
+        the rule is that of the progress bar of diffusers' pipelines."""
+        order = int(self.scheduler.order)
+        calls = len(self.scheduler.timesteps) - (self.steps - self.total) * order
+        if self.calls >= calls:
+            return self.total
+        return max(0, self.calls - max(0, calls - self.total * order)) // order
+
+    @property
+    def is_skipping(self) -> bool:
+        """Whether calls of the denoiser are for steps that were done before."""
+        return self._resume is not None and self.calls < self._resume.calls
+
+    def moment(self) -> Moment | None:
+        """The state now, detached from what comes; None before the first step has been done."""
+        if self._sample is None or self.is_skipping:
+            return None
+        return Moment(
+            calls=self.calls,
+            sample=self._sample,
+            history={
+                name: copy.copy(value)
+                for name, value in vars(self.scheduler).items()
+                if name not in NOT_HISTORY
+            },
+            generator=self.generator.get_state(),
+        )
+
+    def _hook_step(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(real)  # pipelines look at the signature
+        def step(model_output: Any, timestep: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.is_skipping:
+                return (self._skip(sample),)
+            answer = real(model_output, timestep, sample, *args, **kwargs)
+            self.calls += 1
+            self.last_prediction, self.last_timestep = model_output, timestep
+            self._sample = answer[0]
+            return answer
+
+        return step
+
+    def _skip(self, sample: torch.Tensor) -> torch.Tensor:
+        """Pass a step that was done before; at the last one the saved state comes back."""
+        saved = self._resume
+        assert saved is not None
+        self.calls += 1
+        if self.calls < saved.calls:
+            return sample
+        for name, value in saved.history.items():
+            setattr(self.scheduler, name, copy.copy(value))
+        self.generator.set_state(saved.generator)
+        self._sample = saved.sample
+        return saved.sample
+
+    def _hook_input(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(real)
+        def scale_model_input(sample: Any, *args: Any, **kwargs: Any) -> Any:
+            if self.is_skipping:
+                return sample
+            self.last_input = real(sample, *args, **kwargs)
+            return self.last_input
+
+        return scale_model_input
