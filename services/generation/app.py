@@ -6,6 +6,7 @@ from libs.auth.tenant_application import build_tenant_application
 from libs.db.single_statements import SingleStatements
 from libs.events.connection import build_redis
 from libs.kernel.settings import load
+from libs.moderation.settings import build_moderation
 from libs.web.event_streams import OpenStreams
 from libs.web.server import serve
 from libs.webhooks.addresses import webhook_policy
@@ -46,6 +47,7 @@ def build_app(settings: GenerationSettings) -> FastAPI:
     app.state.webhook_policy = webhook_policy(allow_private=settings.webhooks_allow_private)
     app.state.statements = statements
     app.state.waits = Waits(app.state.sessions, overload=settings.overload)
+    app.state.moderation = build_moderation(settings)
     app.state.models = ModelCatalogue(settings.model_service_url, app.state.http)
     return app
 

@@ -33,6 +33,18 @@ class JobNotFailed(Conflict):
     slug, title = "job-not-failed", "Only a job that has failed can be queued again"
 
 
+class PromptRefused(Problem):
+    slug, status, title = "prompt-refused", 422, "The prompt asks for what is not drawn here"
+
+    def __init__(self, category: str) -> None:
+        message = f"the prompt falls under {category!r}, which is not drawn here"
+        super().__init__(
+            f"body.prompt: {message}",
+            errors=[{"field": "body.prompt", "message": message}],
+            category=category,
+        )
+
+
 class PriceAboveMaximum(Problem):
     slug, status, title = "price-above-maximum", 422, "The price is above your maximum"
 

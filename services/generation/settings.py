@@ -2,10 +2,11 @@
 
 from libs.auth.tenant_application import TenantServiceSettings
 from libs.kernel.settings import Settings
+from libs.moderation.settings import ModerationSettings
 from services.generation.waiting import Overload
 
 
-class GenerationSettings(TenantServiceSettings):
+class GenerationSettings(TenantServiceSettings, ModerationSettings):
     """The API."""
 
     model_service_url: str

@@ -20,7 +20,7 @@ LIBRARY_LAYERS = (
     {"kernel"},
     {"telemetry"},
     {"db"},
-    {"audit", "events", "mail", "storage", "tiers", "triton"},
+    {"audit", "events", "mail", "moderation", "storage", "tiers", "triton"},
     {"credits", "web"},
     {"auth"},
     {"jobs", "privacy", "webhooks"},

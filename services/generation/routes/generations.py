@@ -27,6 +27,7 @@ from services.generation.problems import (
     AlreadyFinished,
     GenerationNotFound,
     PriceAboveMaximum,
+    PromptRefused,
     QueueFull,
 )
 from services.generation.schemas import GenerationAnswer, GenerationRequest, QuoteAnswer
@@ -41,6 +42,7 @@ SPENDING = (
     InsufficientCredits,
     SpendCapReached,
     PriceAboveMaximum,
+    PromptRefused,
     WaitingLimitReached,
     HourlyLimitReached,
     QueueFull,
@@ -75,6 +77,7 @@ async def create_generation(
     """Accept a job and hold its price. `Location` is where it can be watched."""
     # The principal is read without `CurrentPrincipal`: each dependency costs on this hot route.
     state = request.app.state
+    await admission.require_prompt(state.moderation, body)
     model = await admission.find_model(state.models, body.model)
     await require_webhook(state.sessions, request.state.principal.user_id, body.webhook_id)
     return await acceptance.create_generation(

@@ -9,11 +9,13 @@ from libs.auth.principals import Principal
 from libs.credits.amounts import to_millicredits
 from libs.credits.ledger import available_credits
 from libs.credits.pricing import format_credits
+from libs.kernel.problems import ServiceUnavailable
+from libs.moderation.findings import Moderation, ModerationUnavailable
 from libs.tiers.entitlements import tier_of
 from libs.tiers.gates import require_base
 from services.generation.own_work import own_work_of_new
 from services.generation.price_breakdown import price_now
-from services.generation.problems import PriceAboveMaximum
+from services.generation.problems import PriceAboveMaximum, PromptRefused
 from services.generation.repository import jobs
 from services.generation.resolution import resolve_request, work_of
 from services.generation.schemas import (
@@ -48,6 +50,16 @@ async def find_model(models: ModelCatalogue, name: str) -> ModelInfo:
     if model is None:
         raise ModelNotFound(f"There is no model {name!r}")
     return model
+
+
+async def require_prompt(moderation: Moderation, request: GenerationRequest) -> None:
+    """Raises PromptRefused, or ServiceUnavailable when a check that is needed gives no answer."""
+    try:
+        finding = await moderation.judge_prompt(request.prompt)
+    except ModerationUnavailable as error:
+        raise ServiceUnavailable("Prompts cannot be checked at the moment") from error
+    if finding is not None:
+        raise PromptRefused(finding.category)
 
 
 def make_offer(request: GenerationRequest, model: ModelInfo) -> Offer:
