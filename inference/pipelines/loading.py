@@ -14,7 +14,18 @@ from inference.pipelines.calls import Kind
 from inference.pipelines.picture import suspend
 from inference.pipelines.preview import LatentColours, fit_latent_colours
 
-FAMILIES = {"StableDiffusionPipeline": "sd15"}
+FAMILIES = {
+    "StableDiffusionPipeline": "sd15",
+    "StableDiffusionInpaintPipeline": "sd15",
+    "StableDiffusionXLPipeline": "sdxl",
+    "StableDiffusionXLInpaintPipeline": "sdxl",
+    "StableDiffusionUpscalePipeline": "x4",
+}
+# Diffusers' pipelines of these families take a VAE in half precision to FP32 and back for every
+# picture, in place. Ours is shared: it stays in FP32.
+FULL_PRECISION_VAE = ("sdxl", "x4")
+# What these decide is decided elsewhere: by the service's moderation, and by no library at all.
+WITHOUT = {"safety_checker": None, "watermarker": None}
 DENOISERS = ("unet", "transformer")
 ENCODERS = ("text_encoder", "text_encoder_2", "image_encoder")
 transformers_logging.disable_progress_bar()
@@ -91,7 +102,7 @@ def suspend_parts(identity: Hashable, components: dict[str, Any]) -> None:
     for name in ENCODERS:
         if components.get(name) is not None:
             suspend(components[name], "forward", Kind.SIDE, (identity, name))
-    for method in ("encode", "decode"):
+    for method in ("encode", "decode") if components.get("vae") is not None else ():
         suspend(components["vae"], method, Kind.SIDE, (identity, method))
 
 
