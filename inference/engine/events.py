@@ -3,7 +3,9 @@
 `libs/triton/contract.py` states the same events for the services; a test compares the two.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy.typing as npt
 
 Picture = npt.NDArray[np.uint8]
 Event = dict[str, Any]
+NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 class Failure(StrEnum):
@@ -28,11 +31,11 @@ class Sender(Protocol):
     def is_cancelled(self) -> bool:
         """Whether nobody waits for the answer any more."""
 
-    def send(self, event: Event, preview: Picture | None = None) -> None:
+    def send(self, event: Event, preview: Picture | None = None, checkpoint: bytes = b"") -> None:
         """An answer that more will follow; `preview` is [h, w, 3]."""
 
-    def finish(self, event: Event, image: Picture) -> None:
-        """The last answer; `image` is [height, width, 3]."""
+    def finish(self, event: Event, image: Picture | None = None) -> None:
+        """The last answer; `image` is [height, width, 3], None after an operation."""
 
     def fail(self, failure: Failure, message: str) -> None:
         """The last answer when there is no picture; `message` is for the request's author."""
@@ -46,7 +49,49 @@ def progress(step: int, steps: int) -> Event:
     return {"type": "progress", "step": step, "steps": steps}
 
 
-def done(steps: int, seconds: dict[str, float]) -> Event:
+def paused(step: int) -> Event:
+    """A more urgent picture took the place after `step` steps; `resumed` will follow."""
+    return {"type": "paused", "step": step}
+
+
+def resumed(step: int) -> Event:
+    return {"type": "resumed", "step": step}
+
+
+def checkpoint(step: int, steps: int) -> Event:
+    """The state after `step` steps comes with it, for the field `resume` of the same request."""
+    return {"type": "checkpoint", "step": step, "steps": steps}
+
+
+def done(steps: int, seconds: dict[str, float], facts: Mapping[str, Any] = NONE) -> Event:
     """`seconds` has `load` (of the model, 0 if it was there), `queue` (from then to the first
-    step), `steps` (until the last one) and `decode`."""
-    return {"type": "done", "steps": steps, "seconds": seconds}
+    step), `steps` (until the last one) and `decode`. `facts` are what the drawing says of itself
+    (`prompt_tokens`, `prompt_chunks`) and `made_by`."""
+    return {"type": "done", "steps": steps, "seconds": seconds, **facts}
+
+
+def drained(jobs: int) -> Event:
+    """So many generations were handed back."""
+    return {"type": "drained", "jobs": jobs}
+
+
+def loaded(model: str, seconds: float) -> Event:
+    """The model is in memory; 0 seconds if it was there."""
+    return {"type": "loaded", "model": model, "seconds": seconds}
+
+
+def unloaded(model: str, was_loaded: bool) -> Event:
+    return {"type": "unloaded", "model": model, "was_loaded": was_loaded}
+
+
+def stats(
+    *,
+    pictures: Mapping[str, int],
+    memory: Mapping[str, int],
+    models: Mapping[str, Mapping[str, float]],
+) -> Event:
+    """`pictures`: `running`, `waiting`, `paused`, `finishing` (only decoding is left of these).
+    `memory`: bytes of the `budget` and `used`. `models`, by name, those in memory or used since the
+    start: `bytes` (0: not in memory), `pictures` (using it now), `steps` of pictures, `calls` of
+    its denoiser, `rows` of pictures in these and `padding_rows`."""
+    return {"type": "stats", **pictures, "memory": memory, "models": models}

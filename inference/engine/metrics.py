@@ -16,6 +16,7 @@ from prometheus_client import (
 )
 
 STEP_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+BATCH_BUCKETS_ROWS = (1, 2, 4, 6, 8, 12, 16, 24, 32)
 WAIT_BUCKETS_SECONDS = (0.01, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
@@ -26,17 +27,34 @@ class EngineMetrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.running = Gauge(
-            "easel_engine_running_jobs", "Jobs between two steps", registry=self.registry
+            "easel_engine_running_jobs", "Jobs with a slot", registry=self.registry
         )
         self.waiting = Gauge(
             "easel_engine_waiting_jobs", "Jobs without a slot", registry=self.registry
         )
+        self.paused = Gauge(
+            "easel_engine_paused_jobs", "Jobs that gave way", registry=self.registry
+        )
         self.jobs = Counter("easel_engine_jobs", "Jobs ended", ["outcome"], registry=self.registry)
         self.step_seconds = self._histogram(
             "easel_engine_step_seconds",
-            "One UNet call with its scheduler step",
+            "One call of a denoiser for all rows of a batch",
             STEP_BUCKETS_SECONDS,
         )
+        self.batch_rows = self._histogram(
+            "easel_engine_batch_rows", "Rows of pictures in one call", BATCH_BUCKETS_ROWS
+        )
+        self.padding_rows = self._counter(
+            "easel_engine_padding_rows", "Rows that only filled a batch up"
+        )
+        self.pauses = self._counter(
+            "easel_engine_pauses", "Pictures that gave way to a more urgent one"
+        )
+        self.checkpoints = self._counter("easel_engine_checkpoints", "States of pictures sent")
+        self.isolations = self._counter(
+            "easel_engine_isolations", "Batches that failed and were repeated member by member"
+        )
+        self.unloads = self._counter("easel_engine_model_unloads", "Models that left the memory")
         self.queue_seconds = self._histogram(
             "easel_engine_queue_seconds", "From arrival to the first step", WAIT_BUCKETS_SECONDS
         )
@@ -50,6 +68,9 @@ class EngineMetrics:
     def serve(self, address: str, port: int) -> tuple[WSGIServer, Thread]:
         """Answer `GET /metrics`. Raises OSError when the port is taken."""
         return start_http_server(port, addr=address, registry=self.registry)
+
+    def _counter(self, name: str, text: str) -> Counter:
+        return Counter(name, text, registry=self.registry)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(name, text, buckets=buckets, registry=self.registry)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from inference.engine.scheduling import read_buckets
+
 SHIPPED_MODEL = "demo"
 SHIPPED_FOLDER = Path("inference") / "demo_model"
 
@@ -13,7 +15,11 @@ class EngineSettings:
     """`models_dir` holds one pipeline folder a model; `preload` names those loaded at start.
 
     `threads` are the CPU threads of one tensor operation. `max_running` requests are interleaved,
-    `max_waiting` more wait for a slot, and the next one is refused. `metrics_port` 0 means none.
+    `max_waiting` more wait for a slot, and the next one is refused. Steps of several pictures are
+    made as one call, padded to one of the `batch_rows`; without any, each is a call of its own.
+    Every `ageing_seconds` of waiting raise a request by one class. `memory_mib` bounds models and
+    pictures together (0: what the device has); a bound too small for a request refuses it.
+    `metrics_port` 0 means none.
     """
 
     root: Path
@@ -22,6 +28,9 @@ class EngineSettings:
     threads: int
     max_running: int
     max_waiting: int
+    batch_rows: tuple[int, ...]
+    ageing_seconds: int
+    memory_mib: int
     metrics_address: str
     metrics_port: int
 
@@ -49,6 +58,9 @@ def read_settings(
         threads=number("threads", 2, 1),
         max_running=number("max_running", 4, 1),
         max_waiting=number("max_waiting", 32, 0),
+        batch_rows=read_buckets(text("batch_rows", "")),
+        ageing_seconds=number("ageing_seconds", 10, 1),
+        memory_mib=number("memory_mib", 0, 0),
         metrics_address=text("metrics_address", "127.0.0.1"),
         metrics_port=number("metrics_port", 0, 0),
     )

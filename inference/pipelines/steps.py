@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
+import numpy as np
 import torch
 
 HOOKED = ("step", "scale_model_input")
 NOT_HISTORY = frozenset({*HOOKED, "_internal_dict"})  # the last is the configuration
+CONSTANTS = (torch.Tensor, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Steps:
     """Hooks the scheduler of one picture; `resume` skips to a moment saved before.
 
     `calls` counts scheduler steps; some samplers need more than one for a step of the user's.
+    `sample` is what the last of them returned.
     `steps` are those of the noise schedule, `total` those that are really taken: a picture that
     starts from an image skips the first ones.
     """
@@ -55,8 +58,9 @@ class Steps:
         self.last_input: torch.Tensor | None = None
         self.last_prediction: torch.Tensor | None = None
         self.last_timestep: Any = None
-        self._sample: torch.Tensor | None = None
+        self.sample: torch.Tensor | None = None
         self._resume = resume
+        self._constants = dict(vars(scheduler))
         scheduler.step = self._hook_step(scheduler.step)
         if hasattr(scheduler, "scale_model_input"):
             scheduler.scale_model_input = self._hook_input(scheduler.scale_model_input)
@@ -78,18 +82,23 @@ class Steps:
 
     def moment(self) -> Moment | None:
         """The state now, detached from what comes; None before the first step has been done."""
-        if self._sample is None or self.is_skipping:
+        if self.sample is None or self.is_skipping:
             return None
         return Moment(
             calls=self.calls,
-            sample=self._sample,
+            sample=self.sample,
             history={
                 name: copy.copy(value)
                 for name, value in vars(self.scheduler).items()
-                if name not in NOT_HISTORY
+                if name not in NOT_HISTORY and not self._is_constant(name, value)
             },
             generator=self.generator.get_state(),
         )
+
+    def _is_constant(self, name: str, value: Any) -> bool:
+        """Whether every scheduler of this configuration has it: tensors are never changed in
+        place, so one that is still the same object is still what it was."""
+        return isinstance(value, CONSTANTS) and value is self._constants.get(name)
 
     def _hook_step(self, real: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(real)  # pipelines look at the signature
@@ -99,7 +108,7 @@ class Steps:
             answer = real(model_output, timestep, sample, *args, **kwargs)
             self.calls += 1
             self.last_prediction, self.last_timestep = model_output, timestep
-            self._sample = answer[0]
+            self.sample = answer[0]
             return answer
 
         return step
@@ -114,7 +123,7 @@ class Steps:
         for name, value in saved.history.items():
             setattr(self.scheduler, name, copy.copy(value))
         self.generator.set_state(saved.generator)
-        self._sample = saved.sample
+        self.sample = saved.sample
         return saved.sample
 
     def _hook_input(self, real: Callable[..., Any]) -> Callable[..., Any]:

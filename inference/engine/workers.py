@@ -1,0 +1,70 @@
+"""A thread that makes calls for the engine's thread, one after another, and reports each."""
+
+import queue
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+Report = Callable[[Callable[[], None]], None]
+
+
+class Worker:
+    """`report` takes what the engine's thread has to do when a call has ended.
+
+    With the same number of threads of its own for a tensor operation, a worker gives the same
+    bytes as any other. On a GPU it has a stream of its own, so that its kernels need not wait for
+    those of the others.
+    """
+
+    def __init__(self, name: str, threads: int, device: torch.device, report: Report) -> None:
+        self._threads = threads
+        self._device = device
+        self._report = report
+        self._stream: torch.cuda.Stream | None = None
+        self._orders: queue.SimpleQueue[tuple[Callable[[], Any], Callable[[Any], None]] | None]
+        self._orders = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._main, name=name, daemon=True)
+        self._thread.start()
+
+    def do(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """Have `work` done here, and `done` called by the engine's thread with what it returned
+        or the Exception that it raised."""
+        self._orders.put((work, done))
+
+    def stop(self) -> None:
+        """End the thread after what it is doing."""
+        self._orders.put(None)
+
+    def join(self) -> None:
+        """Wait for its end."""
+        self._thread.join()
+
+    def _main(self) -> None:
+        torch.set_num_threads(self._threads)
+        while (order := self._orders.get()) is not None:
+            work, done = order
+            try:
+                answer = self._run(work)
+            except Exception as error:  # noqa: BLE001 - the engine's thread deals with it
+                answer = error
+            self._report(partial(done, answer))
+            # Tensors of the last order must not live until the next one comes.
+            del order, work, done, answer
+
+    def _run(self, work: Callable[[], Any]) -> Any:
+        if self._device.type != "cuda":
+            return work()
+        usual = torch.cuda.default_stream(self._device)
+        stream = self._stream = self._stream or torch.cuda.Stream(self._device)
+        stream.wait_stream(usual)
+        with torch.cuda.stream(stream):
+            answer = work()
+        stream.synchronize()
+        for leaf in pytree.tree_leaves(answer):
+            if isinstance(leaf, torch.Tensor) and leaf.is_cuda:
+                leaf.record_stream(usual)  # where the pictures go on with it
+        return answer
