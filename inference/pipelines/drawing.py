@@ -1,39 +1,32 @@
-"""The door to the pipelines: from a request to a picture under way.
+"""The door to the pipelines: from a request to a picture under way."""
 
-A task is a diffusers pipeline for each family and a function that makes its arguments.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-import diffusers
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from inference.pipelines import txt2img
-from inference.pipelines.loading import Model
+from inference.pipelines import img2img, inpaint, outpaint, txt2img, upscale
+from inference.pipelines.images import require_file
+from inference.pipelines.loading import Model, make_pipeline
 from inference.pipelines.picture import Picture
+from inference.pipelines.prompts import encode_words
 from inference.pipelines.request import InvalidRequest, Request
 from inference.pipelines.schedulers import make_scheduler
 from inference.pipelines.steps import Moment, Steps
+from inference.pipelines.task import Task
 
 SIDE_MULTIPLE_PIXELS = 8
 MAX_SIDE_FACTOR = 4
-
-
-@dataclass(frozen=True)
-class Task:
-    """`classes` names the diffusers pipeline of each family; `arguments` are what its call gets
-    beside prompt, steps, guidance and generator."""
-
-    classes: Mapping[str, str]
-    arguments: Callable[[Model, Request, Sequence[bytes]], dict[str, Any]]
-
+INPAINTING_CHANNELS = 9
 
 TASKS: dict[str, Task] = {
-    "txt2img": Task({"sd15": "StableDiffusionPipeline"}, txt2img.arguments),
+    "txt2img": txt2img.TASK,
+    "img2img": img2img.TASK,
+    "inpaint": inpaint.TASK,
+    "outpaint": outpaint.TASK,
+    "upscale": upscale.TASK,
 }
 
 
@@ -42,33 +35,57 @@ def begin(
 ) -> Picture:
     """A picture that has not begun. Its result is uint8 [height, width, 3].
 
-    Raises InvalidRequest for what can be seen before any part is called.
+    Raises InvalidRequest for what can be seen before any part is called; what only the files tell
+    is raised by `advance` before the first step.
     """
-    check_size(model, request)
+    check(model, request, files)
+    task = TASKS[request.task]
     scheduler = make_scheduler(request.scheduler, model.scheduler_config)
     check_steps(scheduler, request)
     # On the CPU always: the same seed is the same picture on every kind of device.
     generator = torch.Generator().manual_seed(request.seed)
-    steps = Steps(scheduler, generator, steps=request.steps, total=request.steps, resume=resume)
-    task = TASKS[request.task]
-    pipeline = getattr(diffusers, task.classes[model.family])(
-        **model.components, scheduler=scheduler, requires_safety_checker=False
-    )
-    pipeline.set_progress_bar_config(disable=True)
+    total = task.steps(model, request)
+    steps = Steps(scheduler, generator, steps=request.steps, total=total, resume=resume)
+    notes: dict[str, Any] = {}
 
     def draw() -> npt.NDArray[np.uint8]:
+        plan = task.plan(model, request, files)
+        pipeline = make_pipeline(task.classes[model.family], model, scheduler)
         images = pipeline(
-            prompt=request.prompt,
-            negative_prompt=request.negative_prompt,
+            **encode_words(model, request, notes),
+            **plan.arguments,
             num_inference_steps=request.steps,
             guidance_scale=request.guidance,
             generator=generator,
             output_type="np",
-            **task.arguments(model, request, files),
         ).images
-        return to_pixels(images[0])
+        return plan.finish(to_pixels(images[0]))
 
-    return Picture(draw, steps)
+    return Picture(draw, steps, notes)
+
+
+def check(model: Model, request: Request, files: Sequence[bytes]) -> None:
+    """Raises InvalidRequest for a task or a size that this model cannot draw, and for fields that
+    the task lacks or does not know."""
+    check_task(model, request.task)
+    check_size(model, request)
+    reads = TASKS[request.task].reads
+    for name, none in (("image", None), ("mask", None), ("expand", (0, 0, 0, 0))):
+        if name not in reads and getattr(request, name) != none:
+            raise InvalidRequest(f"{name} is nothing that {request.task} takes")
+    if "image" in reads:
+        require_file(files, request.image, "image")
+    if request.mask is not None:
+        require_file(files, request.mask, "mask")
+
+
+def check_task(model: Model, task: str) -> None:
+    """Raises InvalidRequest for a task that this model cannot do."""
+    can = [name for name in TASKS if model.family in TASKS[name].classes]
+    if model.denoiser.config.in_channels == INPAINTING_CHANNELS:
+        can = ["inpaint", "outpaint"]
+    if task not in can:
+        raise InvalidRequest(f"task: this model does {', '.join(can)}, not {task}")
 
 
 def to_pixels(image: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:

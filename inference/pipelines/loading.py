@@ -1,8 +1,11 @@
 """From a folder in the diffusers layout to a model in memory whose parts suspend pictures."""
 
+import copy
+import inspect
 import json
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +27,14 @@ FAMILIES = {
 # Diffusers' pipelines of these families take a VAE in half precision to FP32 and back for every
 # picture, in place. Ours is shared: it stays in FP32.
 FULL_PRECISION_VAE = ("sdxl", "x4")
-# What these decide is decided elsewhere: by the service's moderation, and by no library at all.
-WITHOUT = {"safety_checker": None, "watermarker": None}
+# Parts that are never loaded: moderation and marks of origin are the service's own affair.
+WITHOUT = ("safety_checker", "watermarker")
+PLAIN = dict.fromkeys(WITHOUT) | {
+    "requires_safety_checker": False,
+    "add_watermarker": False,
+}
+# What a folder's index says beside its parts, for whichever of its pipelines asks.
+OPTIONS = ("force_zeros_for_empty_prompt", "requires_aesthetics_score", "max_noise_level")
 DENOISERS = ("unet", "transformer")
 ENCODERS = ("text_encoder", "text_encoder_2", "image_encoder")
 transformers_logging.disable_progress_bar()
@@ -40,8 +49,8 @@ class LoadError(Exception):
 class Model:
     """A model in memory, its scheduler's configuration apart: each picture has its own scheduler.
 
-    `identity` differs between models whose pictures cannot share a call. `vae_scale` is pixels per
-    latent cell, `native_side` pixels.
+    `identity` differs between models whose pictures cannot share a call. `options` are arguments
+    of its pipelines that are no parts. `vae_scale` is pixels per latent cell, `native_side` pixels.
     """
 
     identity: Hashable
@@ -53,6 +62,7 @@ class Model:
     native_side: int
     device: torch.device
     dtype: torch.dtype
+    options: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def denoiser(self) -> Any:
@@ -68,30 +78,60 @@ def load_model(folder: Path, device: torch.device) -> Model:
     class_name = check_folder(folder)
     require_parts(folder)
     dtype = torch.float32 if device.type == "cpu" else torch.float16
-    try:
-        pipeline = getattr(diffusers, class_name).from_pretrained(
-            str(folder), dtype=dtype, use_safetensors=True, local_files_only=True
-        )
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise LoadError(f"the model in {folder.name!r} cannot be loaded: {error}") from error
+    pipeline = _read_pipeline(folder, class_name, dtype)
     components = dict(pipeline.components)
     scheduler = components.pop("scheduler")
     for part in components.values():
         if isinstance(part, torch.nn.Module):
             part.to(device).eval().requires_grad_(False)
+    if "force_upcast" in pipeline.vae.config:
+        pipeline.vae.register_to_config(force_upcast=False)
     model = Model(
         identity=folder.name,
         family=FAMILIES[class_name],
         components=components,
+        options={name: pipeline.config[name] for name in OPTIONS if name in pipeline.config},
         scheduler_config=dict(scheduler.config),
         colours=fit_latent_colours(pipeline.vae),
         vae_scale=pipeline.vae_scale_factor,
-        native_side=int(pipeline.unet.config.sample_size) * pipeline.vae_scale_factor,
+        native_side=_native_side(pipeline),
         device=device,
         dtype=dtype,
     )
     suspend_parts(model.identity, components)
     return model
+
+
+def _read_pipeline(folder: Path, class_name: str, dtype: torch.dtype) -> Any:
+    vae_dtype = torch.float32 if FAMILIES[class_name] in FULL_PRECISION_VAE else dtype
+    without = {name: None for name in WITHOUT if name in _read_index(folder)}
+    try:
+        return getattr(diffusers, class_name).from_pretrained(
+            str(folder),
+            dtype={"default": dtype, "vae": vae_dtype},
+            use_safetensors=True,
+            local_files_only=True,
+            **without,
+        )
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise LoadError(f"the model in {folder.name!r} cannot be loaded: {error}") from error
+
+
+def _native_side(pipeline: Any) -> int:
+    """Pixels of the pictures that the model was trained on. x4: those that it makes of 128."""
+    return int(pipeline.unet.config.sample_size) * int(pipeline.vae_scale_factor)
+
+
+def make_pipeline(class_name: str, model: Model, scheduler: Any) -> Any:
+    """A diffusers pipeline of a model's parts, for one picture: what it keeps, it keeps itself."""
+    pipeline_class = getattr(diffusers, class_name)
+    accepted = inspect.signature(pipeline_class.__init__).parameters
+    offered = {**PLAIN, **model.options, **model.components, "scheduler": scheduler}
+    if "low_res_scheduler" in offered:
+        offered["low_res_scheduler"] = copy.deepcopy(offered["low_res_scheduler"])
+    pipeline = pipeline_class(**{name: offered[name] for name in offered if name in accepted})
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
 def suspend_parts(identity: Hashable, components: dict[str, Any]) -> None:
@@ -103,7 +143,19 @@ def suspend_parts(identity: Hashable, components: dict[str, Any]) -> None:
         if components.get(name) is not None:
             suspend(components[name], "forward", Kind.SIDE, (identity, name))
     for method in ("encode", "decode") if components.get("vae") is not None else ():
+        _take_any_precision(components["vae"], method)
         suspend(components["vae"], method, Kind.SIDE, (identity, method))
+
+
+def _take_any_precision(vae: Any, method: str) -> None:
+    """Pictures of a denoiser in half precision hand their latents to a VAE in FP32 as they are."""
+    real = getattr(vae, method)
+
+    @wraps(real)
+    def cast(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        return real(tensor.to(vae.dtype), *args, **kwargs)
+
+    setattr(vae, method, cast)
 
 
 def no_prediction(*args: Any, **kwargs: Any) -> tuple[torch.Tensor]:
@@ -126,7 +178,7 @@ def require_parts(folder: Path) -> None:
     Diffusers itself makes an empty tokenizer of a missing one.
     """
     for name, source in _read_index(folder).items():
-        is_part = isinstance(source, list) and all(source)
+        is_part = isinstance(source, list) and all(source) and name not in WITHOUT
         if is_part and not any((folder / name).glob("*")):
             raise LoadError(f"the model in {folder.name!r} cannot be loaded: it has no {name}")
 

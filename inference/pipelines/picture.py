@@ -8,13 +8,16 @@ another and be cancelled, and each still computes what diffusers computes.
 
 from collections.abc import Callable, Hashable
 from functools import wraps
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from inference.pipelines.calls import Call, Kind
 from inference.pipelines.steps import Steps
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class _Body(greenlet):
@@ -27,11 +30,15 @@ class Picture:
     """A drawing under way. All methods belong to the thread that made it.
 
     `drawing` makes the picture with its scheduler hooked by `steps`; it runs as far as the first
-    call of a suspended part when `advance` is called first.
+    call of a suspended part when `advance` is called first. `notes` are what there is to tell about
+    it when it is done: `prompt_tokens`, `prompt_chunks`.
     """
 
-    def __init__(self, drawing: Callable[[], Any], steps: Steps) -> None:
+    def __init__(
+        self, drawing: Callable[[], Any], steps: Steps, notes: dict[str, Any] | None = None
+    ) -> None:
         self.steps = steps
+        self.notes = {} if notes is None else notes
         self.call: Call | None = None
         self.result: Any = None
         self._body = _Body(drawing)
@@ -91,8 +98,23 @@ def suspend(
             return real(*args, **kwargs)
         if skipped is not None and body.steps.is_skipping:
             return skipped(*args, **kwargs)
-        parent = body.parent
-        assert parent is not None
-        return parent.switch(Call(kind, owner, real, args, kwargs))
+        return _wait_for(body, Call(kind, owner, real, args, kwargs))
 
     setattr(part, method, ask)
+
+
+def aside(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What `function` answers; a picture that calls it waits for it as a `SIDE` call.
+
+    For work on pixels that would hold up the step loop. It must not touch a model's parts.
+    """
+    body = getcurrent()
+    if not isinstance(body, _Body):
+        return function(*args, **kwargs)
+    answer: T = _wait_for(body, Call(Kind.SIDE, "aside", function, args, kwargs))
+    return answer
+
+
+def _wait_for(body: _Body, call: Call) -> Any:
+    assert body.parent is not None
+    return body.parent.switch(call)

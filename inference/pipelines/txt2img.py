@@ -1,12 +1,20 @@
 """Text to image."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from inference.pipelines.loading import Model
 from inference.pipelines.request import Request
+from inference.pipelines.task import Plan, Task, all_steps
 
 
-def arguments(model: Model, request: Request, files: Sequence[bytes]) -> dict[str, Any]:
+def plan(model: Model, request: Request, files: Sequence[bytes]) -> Plan:
     """A size is all that it needs beside the words."""
-    return {"width": request.width, "height": request.height}
+    return Plan({"width": request.width, "height": request.height})
+
+
+TASK = Task(
+    classes={"sd15": "StableDiffusionPipeline", "sdxl": "StableDiffusionXLPipeline"},
+    reads=frozenset(),
+    plan=plan,
+    steps=all_steps,
+)

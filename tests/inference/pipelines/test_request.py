@@ -24,7 +24,7 @@ def test_a_request_is_read_field_by_field() -> None:
         ("model", "../secrets"),
         ("model", ""),
         ("model", 3),
-        ("task", "img2img"),
+        ("task", "sculpture"),
         ("prompt", None),
         ("prompt", "a" * 10_001),
         ("negative_prompt", ["a"]),
@@ -58,8 +58,8 @@ def test_a_missing_field_is_named(field: str) -> None:
 
 
 def test_an_unknown_field_is_named() -> None:
-    with pytest.raises(InvalidRequest, match="unknown field 'strength'"):
-        parse_request(request_text(strength=1))
+    with pytest.raises(InvalidRequest, match="unknown field 'power'"):
+        parse_request(request_text(power=1))
 
 
 @given(JSON)
