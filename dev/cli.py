@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from dev import account, demo, doctor, environment, lifecycle, logs, ports, queue_demo, supervision
 from dev.client import Client
@@ -42,8 +43,8 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="easel", description="Easel on this machine.")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
-    def verb(name: str, run: object, about: str) -> argparse.ArgumentParser:
-        made = verbs.add_parser(name, help=about, description=about)
+    def verb(name: str, run: object, about: str, **more: Any) -> argparse.ArgumentParser:
+        made = verbs.add_parser(name, help=about, description=about, **more)
         made.set_defaults(run=run)
         return made
 
@@ -65,6 +66,10 @@ def parse(words: list[str]) -> argparse.Namespace:
     shown = verb("demo", run_demo, "generate a picture and save it, or `queue`: who waits how long")
     demo.add_arguments(shown)
     queue_demo.add_arguments(shown.add_subparsers(dest="what", metavar="queue").add_parser("queue"))
+    # Its words, options and --help too, are read in the inference environment.
+    unread: dict[str, Any] = {"prefix_chars": "\0", "add_help": False}
+    export = verb("export", run_export, "a pipeline as ONNX files that Triton serves", **unread)
+    export.add_argument("rest", nargs="*")
     bench = verb("bench", run_bench, "run a benchmark: overhead, demo-model, ...")
     bench.add_argument("name")
     bench.add_argument("rest", nargs=argparse.REMAINDER)
@@ -208,6 +213,15 @@ def run_tests(state: State, arguments: argparse.Namespace) -> int:
     environment.ensure(state, show=Steps().progress)
     command = [str(ROOT / "tools" / "pants"), "test", *(arguments.targets or ["::"])]
     return subprocess.run(command, cwd=ROOT, env=_tool_environment(state)).returncode
+
+
+def run_export(state: State, arguments: argparse.Namespace) -> int:
+    """In the folder of whoever calls: paths among the words may be relative."""
+    state.make()
+    environment.ensure(state, ("inference",), show=Steps().progress)
+    command = [environment.python_of(state, "inference"), "-m", "inference.export.main"]
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "PASSIVE"}
+    return subprocess.run([*command, *arguments.rest], env=variables).returncode
 
 
 def run_bench(state: State, arguments: argparse.Namespace) -> int:

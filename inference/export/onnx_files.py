@@ -1,0 +1,118 @@
+"""A part as an ONNX file by torch's exporter, and the file held against torch."""
+
+import logging
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from torch.export import Dim
+
+from inference.export.parts import Part
+from inference.export.tensors import Tensor, random_tensors
+
+NEWEST_OPSET = 23  # the newest that torch writes and ONNX Runtime 1.23 and later loads
+FILE = "model.onnx"
+TOLERANCE = 1e-4
+# A protobuf file ends at 2 GiB: heavier weights lie beside it.
+INLINE_BYTES = 3 << 29
+# Batch, and the shares of the native height and width.
+CHECKED = ((1, 1.0, 1.0), (2, 0.5, 1.0), (3, 0.75, 0.5))
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison: the shapes of the inputs, and the greatest relative error of an output,
+    max|onnx - torch| / max|torch|; infinite where an output is not finite or shaped otherwise."""
+
+    shapes: dict[str, tuple[int, ...]]
+    relative_error: float
+    torch_seconds: float
+    onnx_seconds: float
+
+
+def write_onnx(part: Part, folder: Path, opset: int = NEWEST_OPSET) -> Path:
+    """Write the part with a dynamic batch, height and width. Raises as torch's exporter."""
+    inputs = random_tensors(part.inputs, 2, part.sides())
+    path = folder / FILE
+    for name in ("torch.onnx", "onnxscript", "onnx_ir"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            part.network,
+            tuple(inputs.values()),
+            str(path),
+            input_names=list(inputs),
+            output_names=[tensor.name for tensor in part.outputs],
+            dynamic_shapes=_dynamic_shapes(part),
+            dynamo=True,
+            opset_version=opset,
+            external_data=part.weight_bytes > INLINE_BYTES,
+            verbose=False,
+        )
+    return path
+
+
+def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """A session on the GPU where this build of ONNX Runtime has one, else on the CPU.
+
+    Its waiting threads sleep: those that spin starve the rest of a small machine.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(
+        str(path), options, providers=onnxruntime.get_available_providers()
+    )
+
+
+def check_onnx(part: Part, path: Path, threads: int) -> list[Check]:
+    """Compare the file with torch over several batch sizes and shapes."""
+    session = open_session(path, threads)
+    return [
+        _check(part, session, random_tensors(part.inputs, batch, part.sides(high, wide), seed))
+        for seed, (batch, high, wide) in enumerate(CHECKED)
+    ]
+
+
+def _check(part: Part, session: Any, inputs: dict[str, torch.Tensor]) -> Check:
+    began = time.perf_counter()
+    with torch.no_grad():
+        expected = [output.numpy() for output in part.network(*inputs.values())]
+    middle = time.perf_counter()
+    names = [tensor.name for tensor in part.outputs]
+    answers = session.run(names, {name: value.numpy() for name, value in inputs.items()})
+    ended = time.perf_counter()
+    errors = map(relative_error, answers, expected)
+    shapes = {name: tuple(value.shape) for name, value in inputs.items()}
+    return Check(shapes, max(errors), middle - began, ended - middle)
+
+
+def relative_error(answer: Any, expected: Any) -> float:
+    """max|answer - expected| / max|expected|; infinite for other shapes or values not finite."""
+    if answer.shape != expected.shape or not np.isfinite(answer).all():
+        return float("inf")
+    return float(np.abs(answer - expected).max() / max(float(np.abs(expected).max()), 1e-30))
+
+
+def _dynamic_shapes(part: Part) -> tuple[dict[int, Any], ...]:
+    batch = Dim("batch", min=1, max=part.max_batch)
+    return tuple(_dynamic_axes(tensor, part, batch) for tensor in part.inputs)
+
+
+def _dynamic_axes(tensor: Tensor, part: Part, batch: Any) -> dict[int, Any]:
+    """The batch, and each side as a whole number of multiples."""
+    axes: dict[int, Any] = {0: batch}
+    most = 8 * part.native // part.multiple
+    for axis, dim in enumerate(tensor.dims, start=1):
+        if isinstance(dim, str):
+            cells = Dim(dim, min=1, max=most)
+            axes[axis] = part.multiple * cells if part.multiple > 1 else cells
+    return axes

@@ -1,0 +1,103 @@
+"""A Triton model repository rendered of templates: one model a part, one layout for every target.
+
+<output>/repository/<name>-<part>/config.pbtxt, 1/model.onnx (tensorrt: 1/model.plan, later)
+<output>/report.json, report.md
+<output>/onnx/<part>/model.onnx, build.sh       (tensorrt alone)
+"""
+
+import shutil
+from pathlib import Path
+from string import Template
+
+from inference.export import served_model
+from inference.export.onnx_files import NEWEST_OPSET
+from inference.export.parts import Part
+from inference.export.tensors import HEIGHT, WIDTH, Tensor
+
+TEMPLATES = Path(__file__).with_name("templates")
+TARGETS = ("dev", "onnxruntime", "tensorrt")
+REPOSITORY = "repository"
+# TensorRT before 10.14 knows no Attention operator, which opset 23 brings.
+OPSETS = {"dev": NEWEST_OPSET, "onnxruntime": NEWEST_OPSET, "tensorrt": 18}
+# NVIDIA's containers of one release hold fitting versions of TensorRT and Triton.
+CONTAINER_RELEASE = "25.04"
+# Shares of the native sides that a TensorRT plan is made for: least, best, most.
+PROFILE_SHARES = (0.5, 1.0, 2.0)
+
+
+def served_name(model: str, part: str) -> str:
+    """The name of a part in Triton, where parts of several pipelines live side by side."""
+    return f"{model}-{part}"
+
+
+def onnx_folder(output: Path, target: str, model: str, part: str) -> Path:
+    """Where the part's ONNX file lies."""
+    if target == "tensorrt":
+        return output / "onnx" / part
+    return output / REPOSITORY / served_name(model, part) / "1"
+
+
+def make_folders(output: Path, target: str, model: str, part: str) -> Path:
+    """The folders of one part; the one for its ONNX file."""
+    (output / REPOSITORY / served_name(model, part) / "1").mkdir(parents=True)
+    folder = onnx_folder(output, target, model, part)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def render_model(output: Path, target: str, model: str, part: Part) -> None:
+    """Write what Triton needs beside the ONNX file or the plan."""
+    folder = output / REPOSITORY / served_name(model, part.name)
+    (folder / "config.pbtxt").write_text(config(target, model, part), encoding="utf-8")
+    if target == "dev":
+        shutil.copyfile(str(served_model.__file__), folder / "1" / "model.py")
+
+
+def config(target: str, model: str, part: Part) -> str:
+    """The text of config.pbtxt."""
+    return _fill(
+        f"{target}.pbtxt",
+        name=served_name(model, part.name),
+        max_batch=str(part.max_batch),
+        inputs=",\n".join(map(_tensor, part.inputs)),
+        outputs=",\n".join(map(_tensor, part.outputs)),
+    )
+
+
+def build_script(model: str, parts: list[Part]) -> str:
+    """A shell script that makes a TensorRT plan of every part, within NVIDIA's container."""
+    builds = "".join(_build(model, part) for part in parts)
+    return _fill("build.sh", release=CONTAINER_RELEASE, builds=builds)
+
+
+def _build(model: str, part: Part) -> str:
+    batches = (1, min(2, part.max_batch), part.max_batch)
+    profile = dict(
+        zip(("min", "opt", "max"), zip(batches, PROFILE_SHARES, strict=True), strict=True)
+    )
+    shapes = {
+        bound: ",".join(_profile_shape(part, tensor, *limits) for tensor in part.inputs)
+        for bound, limits in profile.items()
+    }
+    return _fill("build_part.sh", part=part.name, name=served_name(model, part.name), **shapes)
+
+
+def _profile_shape(part: Part, tensor: Tensor, batch: int, share: float) -> str:
+    shape = tensor.shape(batch, part.sides(share, share))
+    return f"{tensor.name}:{'x'.join(map(str, shape))}"
+
+
+def _tensor(tensor: Tensor) -> str:
+    # One number a row: Triton has no such shape for requests, and takes the axis of one away.
+    if not tensor.dims:
+        dims, reshape = "1", " reshape { shape: [ ] }"
+    else:
+        sides = (HEIGHT, WIDTH)
+        dims = ", ".join("-1" if dim in sides else str(dim) for dim in tensor.dims)
+        reshape = ""
+    return f'  {{ name: "{tensor.name}" data_type: TYPE_{tensor.dtype} dims: [ {dims} ]{reshape} }}'
+
+
+def _fill(template: str, **values: str) -> str:
+    text = (TEMPLATES / template).read_text(encoding="utf-8")
+    return Template(text).substitute(values)
