@@ -33,7 +33,8 @@ class PriceBook(BaseModel):
 
 
 class Work(BaseModel):
-    """What a request asks of the GPU."""
+    """What a request asks of the GPU. `steps` are those that are really run; an `upscale` is
+    priced by the pixels of its output."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -44,6 +45,7 @@ class Work(BaseModel):
     images: int
     controlnets: int = 0
     ip_adapters: int = 0
+    upscale: bool = False
 
 
 @cache
@@ -63,9 +65,15 @@ def step_price(work: Work, book: PriceBook) -> Fraction:
     return book.step_millicredits[work.base] * area * Fraction(addons, MILLI)
 
 
+def output_price(work: Work, book: PriceBook) -> Fraction:
+    """Milli-credits of the pixels of one upscaled image, before the minimum."""
+    return Fraction(work.width * work.height, MEGAPIXEL) * book.upscale_megapixel_millicredits
+
+
 def image_price(work: Work, book: PriceBook) -> Fraction:
     """Milli-credits of one finished image, exact."""
-    return max(Fraction(book.minimum_image_millicredits), work.steps * step_price(work, book))
+    exact = output_price(work, book) if work.upscale else work.steps * step_price(work, book)
+    return max(Fraction(book.minimum_image_millicredits), exact)
 
 
 def quote(work: Work, book: PriceBook | None = None) -> int:
@@ -86,19 +94,15 @@ def executed_price(work: Work, executed_steps: int, book: PriceBook | None = Non
     return ceil(executed_steps * per_step)
 
 
-def img2img_steps(steps: int, strength: Fraction) -> int:
-    """Steps that an image-to-image request really runs: it starts `strength` (0..1) of the way.
+def steps_from_image(base: str, steps: int, strength: float) -> int:
+    """Steps that a picture which starts from an image really runs, `strength` (0..1) of the way.
 
-    As diffusers counts them: `int(steps x strength)`, here at least one.
+    As diffusers counts them (`get_timesteps` of its image-to-image pipelines), in the same floats:
+    rounded down, flux rounded up. 0 means that there is nothing to run.
     """
-    return max(1, int(steps * strength))
-
-
-def upscale_price(width: int, height: int, images: int = 1, book: PriceBook | None = None) -> int:
-    """Milli-credits of upscaled images, by the pixels of the output."""
-    prices = book or load_price_book()
-    exact = Fraction(width * height, MEGAPIXEL) * prices.upscale_megapixel_millicredits
-    return ceil(images * max(Fraction(prices.minimum_image_millicredits), exact))
+    if base == "flux":
+        return steps - int(max(steps - min(steps * strength, steps), 0))
+    return min(int(steps * strength), steps)
 
 
 def external_price(requests: int = 1, book: PriceBook | None = None) -> int:

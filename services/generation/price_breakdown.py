@@ -6,7 +6,15 @@ from functools import lru_cache
 from math import ceil
 from typing import Any
 
-from libs.credits.pricing import PriceBook, Work, format_credits, load_price_book, quote, step_price
+from libs.credits.pricing import (
+    PriceBook,
+    Work,
+    format_credits,
+    load_price_book,
+    output_price,
+    quote,
+    step_price,
+)
 from services.generation.schemas import PriceBreakdown, PricePart
 
 
@@ -32,6 +40,8 @@ def explain_price(work: Work, book: PriceBook) -> PriceBreakdown:
     total, minimum = quote(work, book), book.minimum_image_millicredits
     upto_steps = ceil(all_steps * step_price(plain, book))
     upto_addons = ceil(all_steps * step_price(work, book))
+    if work.upscale:
+        upto_steps = upto_addons = ceil(work.images * output_price(work, book))
     step = book.step_millicredits[work.base]
     pixels = work.width * work.height
     return PriceBreakdown(
@@ -43,12 +53,13 @@ def explain_price(work: Work, book: PriceBook) -> PriceBreakdown:
         pixels=pixels,
         reference_pixels=book.reference_pixels,
         area_factor=format_factor(Fraction(pixels, book.reference_pixels)),
+        megapixel_millicredits=book.upscale_megapixel_millicredits if work.upscale else None,
         addons_factor=format_factor(step_price(work, book) / step_price(plain, book)),
         minimum_image_millicredits=minimum,
         minimum_image_credits=format_credits(minimum),
         minimum_applied=total > upto_addons,
         parts=[
-            price_part("steps", upto_steps),
+            price_part("pixels" if work.upscale else "steps", upto_steps),
             price_part("addons", upto_addons - upto_steps),
             price_part("minimum", total - upto_addons),
         ],

@@ -1,30 +1,47 @@
 """From what a caller asked to what will be done: defaults, seed, work, price."""
 
-from libs.credits.pricing import Work
-from libs.kernel.problems import ValidationFailed
+from libs.credits.pricing import Work, steps_from_image
+from services.generation.ingredients import (
+    Sources,
+    factor_of,
+    refuse,
+    require_ingredients,
+    sides_of,
+    strength_of,
+)
 from services.generation.schemas import MAX_SEED, GenerationRequest, ResolvedRequest
 from services.model.client.contracts import ModelInfo
 
 
 def resolve_request(
-    request: GenerationRequest, model: ModelInfo, *, random_seed: int
+    request: GenerationRequest, model: ModelInfo, sources: Sources, *, random_seed: int
 ) -> ResolvedRequest:
     """Fill in the model's defaults and the seed; the model is named by its slug.
 
-    Raises ValidationFailed for a side that is longer than the model can draw.
+    Raises ValidationFailed for what does not go together, or is larger than the model can draw.
     """
-    require_sides(request, model)
+    require_ingredients(request, sources)
+    width, height = sides_of(request, model, sources)
+    require_sides(width, height, model)
+    require_a_step(request, model)
     return ResolvedRequest(
         task=request.task,
         model=model.slug,
         prompt=request.prompt,
         negative_prompt=request.negative_prompt,
-        width=request.width or model.default_width,
-        height=request.height or model.default_height,
+        width=width,
+        height=height,
         steps=request.steps or model.default_steps,
         guidance=model.default_guidance if request.guidance is None else request.guidance,
         scheduler=request.scheduler,
         seed=random_seed if request.seed is None else request.seed,
+        init_image_id=request.init_image_id,
+        mask_image_id=request.mask_image_id,
+        strength=strength_of(request),
+        expand=request.expand,
+        factor=factor_of(request),
+        clip_skip=request.clip_skip,
+        tiling=request.tiling,
         num_images=request.num_images,
         format=request.format,
         metadata=request.metadata,
@@ -32,18 +49,25 @@ def resolve_request(
     )
 
 
-def require_sides(request: GenerationRequest, model: ModelInfo) -> None:
+def require_sides(width: int, height: int, model: ModelInfo) -> None:
     """Raises ValidationFailed naming each side that the model cannot draw."""
-    sides = {"body.width": request.width, "body.height": request.height}
     message = f"Input should be at most {model.max_side} for the model {model.slug}"
-    errors = [
-        {"field": field, "message": message}
-        for field, side in sides.items()
-        if side is not None and side > model.max_side
-    ]
-    if errors:
-        detail = "; ".join(f"{error['field']}: {message}" for error in errors)
-        raise ValidationFailed(detail, errors=errors)
+    sides = {"body.width": width, "body.height": height}
+    refuse({field: message for field, side in sides.items() if side > model.max_side})
+
+
+def require_a_step(request: GenerationRequest, model: ModelInfo) -> None:
+    """Raises ValidationFailed for a strength of which no step is left."""
+    strength, steps = strength_of(request), request.steps or model.default_steps
+    if strength is not None and not steps_from_image(model.base, steps, strength):
+        refuse({"body.strength": f"Of {steps} steps, none is left at a strength of {strength:g}"})
+
+
+def steps_run(request: ResolvedRequest, base: str) -> int:
+    """Denoising steps of one image that are really run."""
+    if request.strength is None:
+        return request.steps
+    return steps_from_image(base, request.steps, request.strength)
 
 
 def work_of(request: ResolvedRequest, base: str) -> Work:
@@ -52,8 +76,9 @@ def work_of(request: ResolvedRequest, base: str) -> Work:
         base=base,
         width=request.width,
         height=request.height,
-        steps=request.steps,
+        steps=steps_run(request, base),
         images=request.num_images,
+        upscale=request.task == "upscale",
     )
 
 

@@ -12,11 +12,21 @@ from services.generation.models import JobState
 
 SIDE_STEP = 8
 MAX_SEED = 2**32 - 1
-SchedulerName = Literal["euler", "euler_a", "ddim", "dpmpp_2m", "unipc", "pndm", "heun", "lms"]
+Task = Literal["txt2img", "img2img", "inpaint", "outpaint", "upscale"]
+SchedulerName = Literal[
+    "euler",
+    "euler_a",
+    "ddim",
+    "dpmpp_2m",
+    "dpmpp_2m_karras",
+    "unipc",
+    "pndm",
+    "heun",
+    "lms",
+]
 ImageFormat = Literal["png", "jpeg", "webp"]
 Side = Annotated[int, Field(ge=64, le=2048, multiple_of=SIDE_STEP, description="Pixels")]
-
-
+Margin = Annotated[int, Field(ge=0, le=1024, multiple_of=SIDE_STEP, description="Pixels")]
 Prompt = Annotated[PlainText, Field(max_length=2000)]
 Label = Annotated[PlainText, Field(min_length=1, max_length=64)]
 LabelText = Annotated[PlainText, Field(max_length=200)]
@@ -32,15 +42,32 @@ EXAMPLE: dict[str, JsonValue] = {
 }
 
 
+class Expand(BaseModel):
+    """How many pixels outpainting adds on each side."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    left: Margin = 0
+    top: Margin = 0
+    right: Margin = 0
+    bottom: Margin = 0
+
+
 class GenerationRequest(BaseModel):
     """What to make. Size, steps and guidance default to the model's own.
 
     `seed` null picks a random one, which is recorded. `max_credits` refuses a higher price.
+
+    Every task but txt2img begins with `init_image_id`, an image of yours (generated or uploaded).
+    img2img and inpaint are drawn at its size, or, if you give another, it is scaled to that;
+    inpaint draws anew what is white in `mask_image_id`. outpaint adds `expand`; upscale multiplies
+    the sides by `factor`. `strength` is the share of the steps that are run: 0.7 for img2img, 0.3
+    for upscale and 1 for the others by default.
     """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
 
-    task: Literal["txt2img"] = "txt2img"
+    task: Task = "txt2img"
     model: str = Field(min_length=1, max_length=100)
     prompt: Prompt = Field(min_length=1)
     negative_prompt: Prompt = ""
@@ -50,6 +77,15 @@ class GenerationRequest(BaseModel):
     guidance: float | None = Field(default=None, ge=1, le=20)
     scheduler: SchedulerName = "euler"
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
+    init_image_id: UUID | None = Field(default=None, description="An image of yours")
+    mask_image_id: UUID | None = Field(
+        default=None, description="Of the init image's size; white is drawn anew"
+    )
+    strength: float | None = Field(default=None, ge=0.01, le=1)
+    expand: Expand | None = None
+    factor: Literal[2, 3, 4] | None = None
+    clip_skip: int = Field(default=0, ge=0, le=4, description="Last layers of CLIP left out")
+    tiling: bool = Field(default=False, description="Edges that fit together")
     num_images: int = Field(default=1, ge=1, le=8)
     format: ImageFormat = "png"
     expires_in: int | None = Field(default=None, ge=10, le=86_400, description="Seconds to wait")
@@ -69,7 +105,7 @@ class ResolvedRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    task: Literal["txt2img"]
+    task: Task
     model: str
     prompt: str
     negative_prompt: str
@@ -79,6 +115,13 @@ class ResolvedRequest(BaseModel):
     guidance: float
     scheduler: SchedulerName
     seed: int
+    init_image_id: UUID | None = None
+    mask_image_id: UUID | None = None
+    strength: float | None = None
+    expand: Expand | None = None
+    factor: int | None = None
+    clip_skip: int = 0
+    tiling: bool = False
     num_images: int
     format: ImageFormat
     metadata: dict[str, str]
@@ -102,7 +145,7 @@ class WaitEstimate(BaseModel):
 class PricePart(BaseModel):
     """One part of a price; the parts add up to the total."""
 
-    name: Literal["steps", "addons", "minimum"]
+    name: Literal["steps", "pixels", "addons", "minimum"]
     millicredits: int
     credits: str
 
@@ -112,8 +155,9 @@ class PriceBreakdown(BaseModel):
 
     `images x steps x step x area_factor x addons_factor`, rounded up once, and at least
     `minimum_image` an image. `step` is the price of one step at `reference_pixels`; the area
-    factor is `pixels / reference_pixels`. `parts` add up to `total_millicredits` exactly: the
-    steps, what add-ons put on top, and what the minimum puts on top.
+    factor is `pixels / reference_pixels`. An upscale costs `images x pixels / 1,000,000 x
+    megapixel` instead. `parts` add up to `total_millicredits` exactly: the steps (or pixels), what
+    add-ons put on top, and what the minimum puts on top.
     """
 
     price_version: str
@@ -124,6 +168,7 @@ class PriceBreakdown(BaseModel):
     pixels: int
     reference_pixels: int
     area_factor: str
+    megapixel_millicredits: int | None = None
     addons_factor: str
     minimum_image_millicredits: int
     minimum_image_credits: str

@@ -1,10 +1,13 @@
-"""How the generation worker hands a finished picture to the gallery: in its closing transaction."""
+"""The gallery's door in the database: the worker hands finished pictures over in its closing
+transaction, and a generation finds the images of its owner's that it begins with."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -44,3 +47,18 @@ async def record_image(session: AsyncSession, record: ImageRecord) -> None:
     """
     row = insert(Image).values(**asdict(record))
     await session.execute(row.on_conflict_do_nothing(index_elements=[Image.id]))
+
+
+async def find_sides(
+    session: AsyncSession, image_ids: Collection[UUID]
+) -> dict[UUID, tuple[int, int]]:
+    """Width and height, in pixels, of those of the images that are the tenant's."""
+    query = select(Image.id, Image.width, Image.height).where(Image.id.in_(image_ids))
+    rows = await session.execute(query)
+    return {row.id: (row.width, row.height) for row in rows}
+
+
+async def find_object_keys(session: AsyncSession, image_ids: Collection[UUID]) -> dict[UUID, str]:
+    """Where the files of those of the images lie that are the tenant's."""
+    query = select(Image.id, Image.object_key).where(Image.id.in_(image_ids))
+    return {row.id: row.object_key for row in await session.execute(query)}

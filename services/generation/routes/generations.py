@@ -59,9 +59,13 @@ async def quote_generation(
     request: Request,
 ) -> QuoteAnswer:
     """Price, limits and expected wait of a request. Spends nothing."""
-    model = await admission.find_model(request.app.state.models, body.model)
-    async with transaction(request.app.state.sessions, principal.user_id) as session:
-        return await admission.quote_generation(session, forecast.outlook, principal, body, model)
+    state = request.app.state
+    model = await admission.find_model(state.models, body.model)
+    sources = await admission.find_sources(state.sessions, principal.user_id, body)
+    async with transaction(state.sessions, principal.user_id) as session:
+        return await admission.quote_generation(
+            session, forecast.outlook, principal, body, model, sources
+        )
 
 
 @router.post(
@@ -79,13 +83,16 @@ async def create_generation(
     state = request.app.state
     await admission.require_prompt(state.moderation, body)
     model = await admission.find_model(state.models, body.model)
-    await require_webhook(state.sessions, request.state.principal.user_id, body.webhook_id)
+    user_id = request.state.principal.user_id
+    await require_webhook(state.sessions, user_id, body.webhook_id)
+    sources = await admission.find_sources(state.sessions, user_id, body)
     return await acceptance.create_generation(
         state.statements,
         state.waits,
         request.state.principal,
         body,
         model,
+        sources,
         repeat_key=idempotency_key,
         clock=utc_now,
     )

@@ -31,6 +31,7 @@ from libs.web.idempotency import (
     IdempotentRequestRunning,
     hash_request,
 )
+from services.generation.ingredients import Sources
 from services.generation.price_breakdown import dump_price
 from services.generation.problems import QueueFull
 from services.generation.schemas import GenerationRequest
@@ -78,6 +79,7 @@ async def create_generation(
     principal: Principal,
     request: GenerationRequest,
     model: ModelInfo,
+    sources: Sources,
     *,
     repeat_key: str | None,
     clock: Clock,
@@ -88,7 +90,7 @@ async def create_generation(
     QueueFull (429), InsufficientCredits and SpendCapReached (402), IdempotencyKeyReused (422) and
     IdempotentRequestRunning (409).
     """
-    offer = make_offer(request, model)
+    offer = make_offer(request, model, sources)
     require_within_maximum(request, offer.price)
     request_hash = hash_request(request) if repeat_key else None
     wish = Wish(principal, model, offer, repeat_key, request_hash, request.expires_in)

@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import dataclass
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -9,10 +10,14 @@ from libs.auth.principals import Principal
 from libs.credits.amounts import to_millicredits
 from libs.credits.ledger import available_credits
 from libs.credits.pricing import format_credits
+from libs.db.engine import Sessions
+from libs.db.transaction import transaction
 from libs.kernel.problems import ServiceUnavailable
 from libs.moderation.findings import Moderation, ModerationUnavailable
 from libs.tiers.entitlements import tier_of
 from libs.tiers.gates import require_base
+from services.gallery.client.images import find_sides
+from services.generation.ingredients import NO_SOURCES, SourceImage, Sources, refuse
 from services.generation.own_work import own_work_of_new
 from services.generation.price_breakdown import price_now
 from services.generation.problems import PriceAboveMaximum, PromptRefused
@@ -62,9 +67,26 @@ async def require_prompt(moderation: Moderation, request: GenerationRequest) -> 
         raise PromptRefused(finding.category)
 
 
-def make_offer(request: GenerationRequest, model: ModelInfo) -> Offer:
+async def find_sources(sessions: Sessions, user_id: UUID, request: GenerationRequest) -> Sources:
+    """The images that a request begins with. Raises ValidationFailed naming one that is not the
+    user's."""
+    named = {
+        name: image_id
+        for name in ("init_image_id", "mask_image_id")
+        if (image_id := getattr(request, name)) is not None
+    }
+    if not named:
+        return NO_SOURCES
+    async with transaction(sessions, user_id) as session:
+        found = await find_sides(session, set(named.values()))
+    missing = [name for name, image_id in named.items() if image_id not in found]
+    refuse({f"body.{name}": "there is no image of yours with that id" for name in missing})
+    return {name: SourceImage(*found[image_id]) for name, image_id in named.items()}
+
+
+def make_offer(request: GenerationRequest, model: ModelInfo, sources: Sources) -> Offer:
     """What will be done, and its price. Raises ValidationFailed for what the model cannot draw."""
-    resolved = resolve_request(request, model, random_seed=secrets.randbelow(MAX_SEED + 1))
+    resolved = resolve_request(request, model, sources, random_seed=secrets.randbelow(MAX_SEED + 1))
     return Offer(resolved, price_now(work_of(resolved, model.base)))
 
 
@@ -85,11 +107,12 @@ async def quote_generation(
     principal: Principal,
     request: GenerationRequest,
     model: ModelInfo,
+    sources: Sources,
 ) -> QuoteAnswer:
     """What a request would cost and how long it would wait; spends nothing. Raises TierRequired."""
     tier = await tier_of(session, principal.user_id)
     require_base(tier, model.base)
-    offer = make_offer(request, model)
+    offer = make_offer(request, model, sources)
     own = own_work_of_new(await jobs.read_own_jobs(session, principal.user_id), tier)
     available = await available_credits(session, principal.user_id)
     return QuoteAnswer(

@@ -24,6 +24,7 @@ from libs.tiers.gates import (
     require_hourly_room,
     require_waiting_room,
 )
+from services.generation.ingredients import NO_SOURCES
 from services.generation.schemas import GenerationRequest
 from services.generation.service.acceptance import create_generation
 from services.generation.service.waits import Waits
@@ -88,6 +89,7 @@ class Door:
                 Principal(user_id or self.user_id),
                 GenerationRequest(model="demo", prompt="a red apple"),
                 MODEL.model_copy(update={"base": base}),
+                NO_SOURCES,
                 repeat_key=None,
                 clock=utc_now,
             )
