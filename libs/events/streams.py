@@ -10,7 +10,7 @@ from uuid import UUID
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from libs.events.topics import Event
+from libs.events.topics import Event, Topic
 
 JOB_STREAM_LENGTH = 2_000
 USER_STREAM_LENGTH = 2_000
@@ -58,6 +58,14 @@ async def read_events(
     answer = await redis.xread({stream: after}, count=ENTRIES_AT_ONCE, block=block)
     entries = answer[0][1] if answer else []
     return [(entry_id, Event.model_validate_json(fields["event"])) for entry_id, fields in entries]
+
+
+async def read_last(redis: Redis, stream: str, topic: Topic) -> Event | None:
+    """The newest event of a topic, if it is among the last of the stream. Raises redis.RedisError
+    when Redis is away."""
+    entries = await redis.xrevrange(stream, count=ENTRIES_AT_ONCE)
+    events = (Event.model_validate_json(fields["event"]) for _, fields in entries)
+    return next((event for event in events if event.topic == topic), None)
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,27 @@ class ObjectStore:
         except BotoCoreError as error:
             raise StorageUnavailable(f"read {key}") from error
 
+    async def size_of(self, key: str) -> int | None:
+        """Bytes of an object; None if there is none. Raises StorageUnavailable."""
+        try:
+            return int((await self._call("head_object", key))["ContentLength"])
+        except StorageUnavailable as error:
+            if is_missing(error):
+                return None
+            raise
+
+    async def list_keys(self, prefix: str) -> list[str]:
+        """The keys that begin so, in their order. Raises StorageUnavailable."""
+        return await asyncio.to_thread(self._list_keys, prefix)
+
+    def _list_keys(self, prefix: str) -> list[str]:
+        try:
+            pages = self._client.get_paginator("list_objects_v2")
+            found = pages.paginate(Bucket=self.bucket, Prefix=prefix)
+            return [one["Key"] for page in found for one in page.get("Contents", [])]
+        except (BotoCoreError, ClientError) as error:
+            raise StorageUnavailable(f"list {prefix}") from error
+
     async def delete(self, *keys: str) -> None:
         """Delete objects, whether they are there or not. Raises StorageUnavailable."""
         for key in keys:
@@ -210,6 +231,12 @@ class ObjectStore:
             await asyncio.to_thread(self._client.head_bucket, Bucket=self.bucket)
         except (BotoCoreError, ClientError) as error:
             raise StorageUnavailable("head bucket") from error
+
+
+def is_missing(error: StorageUnavailable) -> bool:
+    """Whether there is no such object, rather than no answer."""
+    cause = error.__cause__
+    return isinstance(cause, ClientError) and error_code(cause) in ("NoSuchKey", "404")
 
 
 def error_code(error: ClientError) -> str:

@@ -1,16 +1,27 @@
 """Generations over Triton's gRPC stream: one stream a request, closed to cancel."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import Any, TypeVar
 
 import grpc
 import numpy as np
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from tritonclient.grpc import KeepAliveOptions, aio
 from tritonclient.utils import InferenceServerException
 
-from libs.triton.contract import MODEL, Done, GenerationRequest, Progress, Started, parse_event
+from libs.triton.contract import (
+    MODEL,
+    AnyEvent,
+    Done,
+    Drained,
+    GenerationRequest,
+    Loaded,
+    Stats,
+    Unloaded,
+    parse_event,
+)
 from libs.triton.errors import (
     EngineStalled,
     EngineUnhealthy,
@@ -27,7 +38,10 @@ STATUS_HEADERS = {"triton_grpc_error": "true"}
 CONTROL_HEADER = "triton-grpc-protocol-easel-control"
 READY_SECONDS = 5.0
 LOAD_SECONDS = 60.0
+MODEL_LOAD_SECONDS = 300.0
+SIGN_OF_LIFE_SECONDS = 3.0
 NOTHING = "{}"
+E = TypeVar("E", bound=BaseModel)
 KEEP_ALIVE = KeepAliveOptions()
 # They replace tritonclient's own, which are the last six here; gRPC's own backoff grows to 120 s.
 CHANNEL_ARGUMENTS = [
@@ -66,13 +80,15 @@ class TritonClient:
         self._reloading = asyncio.Lock()
 
     async def generate(
-        self, request: GenerationRequest, request_id: str = ""
-    ) -> AsyncGenerator[Started | Progress | Done, None]:
+        self, request: GenerationRequest, request_id: str = "", files: Sequence[bytes] = ()
+    ) -> AsyncGenerator[AnyEvent, None]:
         """The events of one picture, `Done` last. Close the generator (`aclose`) to cancel.
 
-        Raises a TritonError: see libs.triton.errors for which one may be tried again.
+        `files` are what the request's indexes name: encoded pictures, a checkpoint. By its id the
+        request can be drained. Raises a TritonError: see libs.triton.errors for which one may be
+        tried again.
         """
-        stream = self._stream(request.model_dump_json(), request_id)
+        stream = self._stream(request.model_dump_json(), request_id, files)
         is_open = True
         try:
             while is_open:
@@ -97,30 +113,48 @@ class TritonClient:
             return False
         return bool(ready)
 
-    async def is_alive(self) -> bool:
+    async def is_alive(self, seconds: float | None = None) -> bool:
         """Whether the engine's process is there; asked by a request for nothing, which it refuses.
 
-        Raises EngineStalled when it does not answer, or what else keeps the answer away.
+        Raises EngineStalled when it does not answer in so many seconds (`stall_seconds`), or what
+        else keeps the answer away.
         """
-        stream = self._stream(NOTHING, "")
         try:
-            async with asyncio.timeout(self._stall_seconds):
-                _, refusal = await anext(stream)
-        except grpc.aio.AioRpcError as failure:
-            error = classify(failure.code(), failure.details() or "")
-            if isinstance(error, InvalidGeneration | EngineUnhealthy):
-                return isinstance(error, InvalidGeneration)
-            raise error from failure
-        except TimeoutError:
-            raise EngineStalled(f"no answer in {self._stall_seconds:g} s") from None
-        if refusal is not None:
-            raise _classified(refusal)
+            await self._first_answer(NOTHING, seconds or self._stall_seconds)
+        except (InvalidGeneration, EngineUnhealthy) as answer:
+            return isinstance(answer, InvalidGeneration)
         raise GenerationFailed("the engine took a request for nothing")
 
-    async def reload(self) -> bool:
-        """Load the model anew if the engine's process died, hangs or is not loaded; whether it did.
+    async def stats(self) -> Stats:
+        """What the engine does and which models it holds. Raises TritonError."""
+        return await self._operate({"op": "stats"}, Stats, self._stall_seconds)
 
-        Needs the control key. Raises TritonError when the model cannot be loaded.
+    async def drain(self, request_ids: Sequence[str] | None = None) -> int:
+        """Have pictures handed back, all or those of the ids; how many were.
+
+        Each generation gets its last checkpoint and then raises HandedBack. Raises TritonError.
+        """
+        wish = {"op": "drain", "requests": None if request_ids is None else list(request_ids)}
+        return (await self._operate(wish, Drained, self._stall_seconds)).jobs
+
+    async def load_model(self, name: str) -> float:
+        """Put a model into the engine's memory; the seconds that it took. Raises TritonError."""
+        return (
+            await self._operate({"op": "load", "model": name}, Loaded, MODEL_LOAD_SECONDS)
+        ).seconds
+
+    async def unload_model(self, name: str) -> bool:
+        """Take a model out of the engine's memory; whether it was there.
+
+        Raises EngineBusy while a picture uses it, or another TritonError.
+        """
+        wish = {"op": "unload", "model": name}
+        return (await self._operate(wish, Unloaded, self._stall_seconds)).was_loaded
+
+    async def reload(self) -> bool:
+        """Load the engine anew if its process died, hangs or is not loaded; whether it did.
+
+        Needs the control key. Raises TritonError when it cannot be loaded.
         """
         async with self._reloading:
             if await self._answers():
@@ -136,7 +170,7 @@ class TritonClient:
 
     async def _answers(self) -> bool:
         try:
-            return await self.is_alive()
+            return await self.is_alive(min(SIGN_OF_LIFE_SECONDS, self._stall_seconds))
         except (EngineStalled, ServerDraining):  # not loaded: an earlier load failed
             return False
 
@@ -151,11 +185,34 @@ class TritonClient:
             self._connection = aio.InferenceServerClient(self._url, channel_args=CHANNEL_ARGUMENTS)
         return self._connection
 
-    def _stream(self, text: str, request_id: str) -> Any:
-        requests = _single_request(text, request_id)
+    def _stream(self, text: str, request_id: str = "", files: Sequence[bytes] = ()) -> Any:
+        requests = _single_request(text, request_id, files)
         return self._connect().stream_infer(requests, headers=STATUS_HEADERS)
 
-    async def _next_event(self, stream: Any) -> Started | Progress | Done:
+    async def _operate(self, wish: dict[str, Any], kind: type[E], seconds: float) -> E:
+        text = _text_of(await self._first_answer(json.dumps(wish), seconds))
+        try:
+            return kind.model_validate_json(text)
+        except ValidationError as error:
+            raise GenerationFailed(f"the answer is not in the contract: {error}") from error
+
+    async def _first_answer(self, text: str, seconds: float) -> aio.InferResult:
+        """The answer to a request that has one. Raises TritonError."""
+        stream = self._stream(text)
+        try:
+            async with asyncio.timeout(seconds):
+                result, error = await anext(stream)
+        except grpc.aio.AioRpcError as failure:
+            raise classify(failure.code(), failure.details() or "") from failure
+        except TimeoutError:
+            raise EngineStalled(f"no answer in {seconds:g} s") from None
+        except StopAsyncIteration:
+            raise ServerUnavailable("the stream ended without an answer") from None
+        if error is not None:
+            raise _classified(error)
+        return result
+
+    async def _next_event(self, stream: Any) -> AnyEvent:
         # Not a timeout around it: cancelling the read would cancel the request.
         reading = asyncio.ensure_future(anext(stream))
         try:
@@ -172,19 +229,33 @@ class TritonClient:
         return _read_event(result)
 
 
-async def _single_request(text: str, request_id: str) -> AsyncIterator[dict[str, Any]]:
-    tensor = aio.InferInput("REQUEST", [1], "BYTES")
-    tensor.set_data_from_numpy(np.array([text.encode()], dtype=np.object_))
-    yield {"model_name": MODEL, "inputs": [tensor], "request_id": request_id}
+async def _single_request(
+    text: str, request_id: str, files: Sequence[bytes]
+) -> AsyncIterator[dict[str, Any]]:
+    inputs = [_bytes_tensor("REQUEST", [text.encode()])]
+    if files:
+        inputs.append(_bytes_tensor("FILES", files))
+    yield {"model_name": MODEL, "inputs": inputs, "request_id": request_id}
 
 
-def _read_event(result: aio.InferResult) -> Started | Progress | Done:
+def _bytes_tensor(name: str, values: Sequence[bytes]) -> aio.InferInput:
+    tensor = aio.InferInput(name, [len(values)], "BYTES")
+    tensor.set_data_from_numpy(np.array(values, dtype=np.object_))
+    return tensor
+
+
+def _text_of(result: aio.InferResult) -> bytes:
     text = result.as_numpy("EVENT")
     if text is None:
         raise GenerationFailed("the engine answered without an event")
+    return bytes(text.ravel()[0])
+
+
+def _read_event(result: aio.InferResult) -> AnyEvent:
     preview, image = result.as_numpy("PREVIEW"), result.as_numpy("IMAGE")
+    checkpoint = result.as_numpy("CHECKPOINT")
     try:
-        return parse_event(text.ravel()[0], preview=preview, image=image)
+        return parse_event(_text_of(result), preview=preview, image=image, checkpoint=checkpoint)
     except ValidationError as error:
         raise GenerationFailed(f"the engine's event is not in the contract: {error}") from error
 

@@ -132,6 +132,30 @@ class Progress(_Event):
     preview: Picture | None = Field(default=None, exclude=True, repr=False)
 
 
+class Paused(_Event):
+    """After `step` steps the slot went to a more urgent request; the state is kept."""
+
+    type: Literal["paused"] = "paused"
+    step: int
+
+
+class Resumed(_Event):
+    """It has a slot again, and goes on after `step` steps."""
+
+    type: Literal["resumed"] = "resumed"
+    step: int
+
+
+class Checkpoint(_Event):
+    """The state after `step` of `steps`. `body` is tensor CHECKPOINT, UINT8 [n]: handed back as a
+    file of the same request (`resume`), it spares these steps, on any engine of the same build."""
+
+    type: Literal["checkpoint"] = "checkpoint"
+    step: int
+    steps: int
+    body: bytes = Field(default=b"", exclude=True, repr=False)
+
+
 class Seconds(_Event):
     """Where the time went: loading the model, if this request was its first, waiting for a slot,
     denoising, and decoding latents to pixels."""
@@ -143,11 +167,18 @@ class Seconds(_Event):
 
 
 class Done(_Event):
-    """The last event. `image` is tensor IMAGE, UINT8 [height, width, 3], RGB."""
+    """The last event. `image` is tensor IMAGE, UINT8 [height, width, 3], RGB.
+
+    `prompt_tokens` were read in `prompt_chunks` pieces. `made_by` are the build, the libraries and
+    the weights that made the picture.
+    """
 
     type: Literal["done"] = "done"
     steps: int
     seconds: Seconds
+    prompt_tokens: int = 0
+    prompt_chunks: int = 1
+    made_by: dict[str, str] = {}
     image: Picture | None = Field(default=None, exclude=True, repr=False)
 
     @property
@@ -158,17 +189,69 @@ class Done(_Event):
         return self.image
 
 
-GenerationEvent = Annotated[Started | Progress | Done, Field(discriminator="type")]
-EVENTS: TypeAdapter[Started | Progress | Done] = TypeAdapter(GenerationEvent)
+AnyEvent = Started | Progress | Paused | Resumed | Checkpoint | Done
+EVENTS: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="type")])
 
 
 def parse_event(
-    text: str | bytes, *, preview: Picture | None = None, image: Picture | None = None
-) -> Started | Progress | Done:
-    """The event in tensor EVENT with the pictures that came beside it. Raises ValidationError."""
+    text: str | bytes,
+    *,
+    preview: Picture | None = None,
+    image: Picture | None = None,
+    checkpoint: Picture | None = None,
+) -> AnyEvent:
+    """The event in tensor EVENT with the tensors that came beside it. Raises ValidationError."""
     event = EVENTS.validate_json(text)
     if isinstance(event, Progress):
         return event.model_copy(update={"preview": preview})
+    if isinstance(event, Checkpoint):
+        return event.model_copy(
+            update={"body": b"" if checkpoint is None else checkpoint.tobytes()}
+        )
     if isinstance(event, Done):
         return event.model_copy(update={"image": image})
     return event
+
+
+class ModelStats(_Event):
+    """A model that the engine knows; `bytes` 0: it is not in memory."""
+
+    bytes: int = 0
+
+
+class Stats(_Event):
+    """How many pictures have a slot, wait for one, and were put aside for urgent ones."""
+
+    type: Literal["stats"]
+    running: int
+    waiting: int
+    paused: int
+    models: dict[str, ModelStats]
+
+    @property
+    def loaded(self) -> frozenset[str]:
+        """The models in memory."""
+        return frozenset(name for name, model in self.models.items() if model.bytes > 0)
+
+
+class Drained(_Event):
+    """So many pictures were handed back, each with its checkpoint."""
+
+    type: Literal["drained"]
+    jobs: int
+
+
+class Loaded(_Event):
+    """The model is in memory; `seconds` 0: it was before."""
+
+    type: Literal["loaded"]
+    model: str
+    seconds: float
+
+
+class Unloaded(_Event):
+    """The model is not in memory."""
+
+    type: Literal["unloaded"]
+    model: str
+    was_loaded: bool

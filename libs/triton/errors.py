@@ -1,9 +1,12 @@
 """Why Triton gave no picture, in the words of whoever asked."""
 
+import re
+
 import grpc
 
 NOT_HEALTHY = "not healthy"
-BUSY = "busy"
+# The engine's own word comes first; Triton may put the request's id in front.
+ENGINES_WORD = re.compile(r"(?:\[[^]]*\] )?(busy|draining): ")
 RESTRICTED = "restricted"
 NOT_LOADED = ("no available versions", "is not found")
 
@@ -40,6 +43,10 @@ class EngineBusy(Retryable):
     """Too many requests wait already; this one was not taken."""
 
 
+class HandedBack(Retryable):
+    """The engine was asked to let go of this picture: what was done is in its last checkpoint."""
+
+
 class EngineUnhealthy(Retryable):
     """The engine's process died. Triton never restarts it: only a reload of the model does."""
 
@@ -52,6 +59,9 @@ class ControlRefused(TritonError):
     """Loading models needs the control key of this server."""
 
 
+BY_WORD: dict[str, type[TritonError]] = {"busy": EngineBusy, "draining": HandedBack}
+
+
 def classify(code: grpc.StatusCode, text: str) -> TritonError:
     """The exception for a gRPC status with Triton's text."""
     message = f"{code.name}: {text}"
@@ -62,7 +72,8 @@ def classify(code: grpc.StatusCode, text: str) -> TritonError:
     if RESTRICTED in text:
         return ControlRefused(message)
     if code is grpc.StatusCode.UNAVAILABLE:
-        return EngineBusy(message) if text.startswith(BUSY) else ServerUnavailable(message)
+        said = ENGINES_WORD.match(text)
+        return BY_WORD[said[1]](message) if said else ServerUnavailable(message)
     by_code: dict[grpc.StatusCode, type[TritonError]] = {
         grpc.StatusCode.INVALID_ARGUMENT: InvalidGeneration,
         grpc.StatusCode.CANCELLED: GenerationCancelled,

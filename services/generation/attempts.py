@@ -4,6 +4,7 @@ from libs.events.topics import Event
 from services.generation.models import Job
 
 MAX_FAILURES = 3
+MAX_ENGINE_DEATHS = 3
 RETRY_SECONDS = (1.0, 5.0, 15.0)
 LONGEST_PART_AWAY_SECONDS = 60.0
 LEASE_EXPIRED = {
@@ -13,6 +14,11 @@ LEASE_EXPIRED = {
 PART_AWAY = {"slug": "part-away", "detail": "A part that is needed does not answer"}
 WORKER_STOPS = {"slug": "worker-stops", "detail": "The machine is being taken away"}
 REQUEUED = {"slug": "requeued", "detail": "Somebody of ours gave it another chance"}
+ENGINE_DIED = {"slug": "engine-died", "detail": "The engine ended while it drew this"}
+PICTURE_REFUSED = {
+    "slug": "picture-refused",
+    "detail": "A picture may not be delivered; it was not charged",
+}
 ENGINE_FAILED = {
     "slug": "engine-failed",
     "detail": "The picture could not be made; nothing was charged",
@@ -27,6 +33,21 @@ def retry_delay_seconds(failures: int) -> float:
 def part_away_seconds(attempt: int) -> float:
     """The rest when a part was away in the `attempt`-th try: 1, 2, 4, ... at most 60 seconds."""
     return min(LONGEST_PART_AWAY_SECONDS, 2.0 ** min(attempt - 1, 10))
+
+
+def endings_of(job: Job) -> list[str]:
+    """Why each earlier attempt ended, the last one last."""
+    return [str(mark.get("reason")) for mark in job.marks if mark["name"] == "queued"]
+
+
+def engine_deaths(job: Job) -> int:
+    """How many engines have died while they drew this job."""
+    return endings_of(job).count(ENGINE_DIED["slug"])
+
+
+def failed_in_engine(job: Job) -> bool:
+    """Whether the engine failed on this job in the last attempt."""
+    return endings_of(job)[-1:] == [ENGINE_FAILED["slug"]]
 
 
 def requeued_event(job: Job, reason: dict[str, str]) -> Event:

@@ -22,13 +22,20 @@ class BackgroundSettings(Settings):
     metrics_port: int
 
 
-class WorkerSettings(BackgroundSettings):
-    """The worker beside one Triton server."""
+class WorkerSettings(BackgroundSettings, ModerationSettings):
+    """The worker beside one Triton server.
+
+    `worker_checkpoint_every`: steps between two checkpoints of a picture, 0 for none.
+    `worker_restart_triton`: the command that restarts Triton here, where loading its engine anew
+    does not help; without one whoever probes Triton has to.
+    """
 
     triton_grpc_url: str
     triton_control_key: str = ""
     worker_pool: str = "standard"  # several, separated by commas, in the order of their service
     worker_concurrency: int = 4
+    worker_checkpoint_every: int = 5
+    worker_restart_triton: str = ""
     s3_bucket_images: str
     s3_region: str
     s3_endpoint_url: str | None = None

@@ -1,7 +1,7 @@
 """Composition root of the GPU worker: `python -m services.generation.worker`.
 
 A Celery worker on threads, next to one Triton server. Celery only wakes it; the database says what
-is due. SIGTERM: no new claims; what runs has two seconds to end before it is handed back.
+is due. SIGTERM: no new claims; what runs is handed back at its next step, for another to go on.
 """
 
 import asyncio
@@ -17,12 +17,14 @@ from libs.events.connection import build_redis
 from libs.jobs.bridge import AsyncBridge
 from libs.jobs.celery_app import build_celery, queue_of_pool, run_worker
 from libs.kernel.settings import load
+from libs.moderation.settings import build_moderation
 from libs.storage.objects import ObjectStore, StorageSettings
 from libs.telemetry.logs import configure_logs
 from libs.telemetry.metrics import serve_metrics
 from libs.telemetry.tracing import configure_tracing
 from libs.triton.client import TritonClient
 from services.generation.client.tier_changes import UPKEEP_QUEUE
+from services.generation.service.abandoned import clear_checkpoints_forever
 from services.generation.service.drawing import Studio
 from services.generation.service.execution import TURN_SECONDS, Worker, work_until_idle
 from services.generation.service.presence import be_present
@@ -51,8 +53,15 @@ async def build_worker(settings: WorkerSettings) -> Worker:
         pools=settings.pools,
         slots=settings.worker_concurrency,
         sessions=build_sessions(engine),
-        studio=Studio(triton, store, build_redis(settings.redis_url)),
+        studio=Studio(
+            triton,
+            store,
+            build_redis(settings.redis_url),
+            moderation=build_moderation(settings),
+            checkpoint_every=settings.worker_checkpoint_every,
+        ),
         stopping=asyncio.Event(),
+        restart_command=settings.worker_restart_triton,
     )
 
 
@@ -79,6 +88,8 @@ def main() -> None:
     celery = build_celery(settings.redis_url)
     register_tasks(celery, bridge, worker)
     bridge.start(be_present(worker))
+    bridge.start(worker.watchdog.watch_forever(worker.places))
+    bridge.start(clear_checkpoints_forever(worker.sessions, worker.studio.store))
     queues = [*map(queue_of_pool, settings.pools), UPKEEP_QUEUE]
 
     def stop_claiming(**_signal: object) -> None:

@@ -18,8 +18,9 @@ from libs.testkit.lemon_squeezy.books import sign
 from services.generation.models import Job
 from services.generation.repository import leases
 from services.generation.schemas import ResolvedRequest
-from services.generation.service.drawing import Drawing, store_image
+from services.generation.service.drawn import Drawing
 from services.generation.service.endings import finish_job
+from services.generation.service.storing import store_image
 from services.payment.desk import Desk
 from services.payment.inbox_worker import apply_pending
 from tests.stack.people import bearer, from_somewhere
@@ -170,7 +171,7 @@ class Life:
         sessions = self.stack.sessions("worker")
         drawing = Drawing(job, ResolvedRequest.model_validate(job.request))
         pixels = np.zeros((64, 64, 3), np.uint8)
-        record = await store_image(self.stack.store, drawing, 0, pixels)
+        record = await store_image(self.stack.store, drawing, 0, pixels, {})
         async with transaction(sessions, self.id) as session:
             await finish_job(session, job, "succeeded", captured=1_000, images=[record])
         return str(record.id)

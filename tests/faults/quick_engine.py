@@ -4,7 +4,7 @@ Everything else is the worker's own: Celery, claims, leases, storage, settlement
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +14,15 @@ from libs.jobs.celery_app import build_celery, queue_of_pool, run_worker
 from libs.kernel.settings import load
 from libs.telemetry.logs import configure_logs
 from libs.triton.client import TritonClient
-from libs.triton.contract import Done, GenerationRequest, Progress, Seconds, Started
+from libs.triton.contract import (
+    AnyEvent,
+    Done,
+    GenerationRequest,
+    Progress,
+    Seconds,
+    Started,
+    Stats,
+)
 from services.generation.client.tier_changes import UPKEEP_QUEUE
 from services.generation.service.execution import Worker
 from services.generation.service.presence import be_present
@@ -28,8 +36,8 @@ class QuickEngine(TritonClient):
     """Noise from the seed, a few milliseconds a step."""
 
     async def generate(
-        self, request: GenerationRequest, request_id: str = ""
-    ) -> AsyncGenerator[Started | Progress | Done, None]:
+        self, request: GenerationRequest, request_id: str = "", files: Sequence[bytes] = ()
+    ) -> AsyncGenerator[AnyEvent, None]:
         yield Started()
         for step in range(1, request.steps + 1):
             await asyncio.sleep(STEP_SECONDS)
@@ -41,6 +49,9 @@ class QuickEngine(TritonClient):
 
     async def is_ready(self) -> bool:
         return True
+
+    async def stats(self) -> Stats:
+        return Stats(type="stats", running=0, waiting=0, paused=0, models={})
 
 
 async def build_quick_worker(settings: WorkerSettings) -> Worker:

@@ -6,7 +6,7 @@ nothing: every statement names all three and answers whether it hit. What is in 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -81,6 +81,9 @@ FINISH = text(
     RETURNING id
     """
 )
+UNDER_WAY = text(
+    "SELECT id FROM generation.jobs WHERE id = ANY (:ids) AND state IN ('queued', 'running')"
+)
 GIVE_BACK = text(
     "SELECT generation.give_back(:user_id, :pool, :tier, :weight, CAST(:unused AS bigint))"
 )
@@ -131,6 +134,11 @@ async def claim_next(
     values = {**POLICY, "pool": pool, "worker": worker, "loaded": list(loaded), "now": now}
     job: Job | None = await session.scalar(select(Job).from_statement(CLAIM), values)
     return job
+
+
+async def jobs_under_way(session: AsyncSession, ids: Collection[UUID]) -> set[UUID]:
+    """Those of the jobs, anybody's, that have not ended."""
+    return set((await session.scalars(UNDER_WAY, {"ids": list(ids)})).all())
 
 
 async def renew(session: AsyncSession, claim: Claim) -> bool:

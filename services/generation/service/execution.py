@@ -7,46 +7,49 @@ import itertools
 import math
 import time
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Histogram
 
-from libs.credits.pricing import executed_price, load_price_book
 from libs.db.engine import Sessions
 from libs.db.outages import is_away
+from libs.moderation.findings import ModerationUnavailable
 from libs.storage.objects import StorageUnavailable
 from libs.telemetry.logs import get_logger
+from libs.triton.client import TritonClient
 from libs.triton.errors import (
     EngineStalled,
     EngineUnhealthy,
+    HandedBack,
     InvalidGeneration,
     Retryable,
     TritonError,
 )
-from services.generation.attempts import (
-    ENGINE_FAILED,
-    MAX_FAILURES,
-    PART_AWAY,
-    WORKER_STOPS,
-    part_away_seconds,
-    retry_delay_seconds,
-)
-from services.generation.models import Job, JobState
+from services.generation.attempts import WORKER_STOPS, engine_deaths
+from services.generation.models import Job
 from services.generation.repository import leases
-from services.generation.resolution import work_of
 from services.generation.schemas import ResolvedRequest
-from services.generation.service.drawing import Drawing, Studio, draw_images
-from services.generation.service.endings import finish_job, hand_back_job, write_down
+from services.generation.service.checkpoints import Keeper
+from services.generation.service.closing import (
+    attempts,
+    close_drawn,
+    close_job,
+    hand_back,
+    retry_or_fail,
+    suspect_or_give_up,
+    wait_for_part,
+)
+from services.generation.service.drawing import Studio, draw_images, request_id_of
+from services.generation.service.drawn import Drawing
+from services.generation.service.engine_room import Places, Watchdog
 
 log = get_logger(__name__)
 TURN_SECONDS = 5.0
 RENEW_SECONDS = 1.0
 STOP_GRACE_SECONDS = 2.0
+DRAIN_AGAIN_SECONDS = 0.25
 CANCEL_AGAIN_SECONDS = 0.2
 CLAIMS = itertools.count(1)
-MEND_SECONDS = 10.0  # less than a lease
-attempts = Counter("easel_job_attempts_total", "Attempts of jobs by outcome", ("outcome",))
 attempt_seconds = Histogram("easel_job_attempt_seconds", "From claim to closing transaction")
 WAIT_BUCKETS = (0.1, 0.5, 1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 450, 600, 900, 1800, 3600)
 queue_wait = Histogram(
@@ -69,7 +72,7 @@ class Interruption(enum.Enum):
 class Worker:
     """One worker process beside one Triton server; `stopping` is set at SIGTERM.
 
-    It runs up to `slots` jobs at once. `loaded` are the models that its engine has drawn with.
+    It runs up to `slots` jobs at once. `loaded` are the models that its engine has in memory.
     """
 
     name: str
@@ -79,6 +82,18 @@ class Worker:
     studio: Studio
     stopping: asyncio.Event
     loaded: set[str] = field(default_factory=set)
+    places: Places = field(default_factory=Places)
+    restart_command: str = ""
+    watchdog: Watchdog = field(init=False)
+
+    def __post_init__(self) -> None:
+        watchdog = Watchdog(self.studio.triton, self.restart_command)
+        object.__setattr__(self, "watchdog", watchdog)
+
+    async def is_ready(self) -> bool:
+        """Whether it may claim a job and its engine would draw it."""
+        is_free = self.places.are_open and not self.watchdog.is_mending
+        return is_free and not self.stopping.is_set() and await self.studio.triton.is_ready()
 
 
 async def work_until_idle(worker: Worker, *, turn_seconds: float = math.inf) -> str | None:
@@ -87,7 +102,7 @@ async def work_until_idle(worker: Worker, *, turn_seconds: float = math.inf) -> 
     When the turn is over before that: the pool of the last job, where more may be due.
     """
     turn_ends = time.monotonic() + turn_seconds
-    while not worker.stopping.is_set() and await worker.studio.triton.is_ready():
+    while await worker.is_ready():
         job = await claim_job(worker)
         if job is None:
             return None
@@ -124,54 +139,62 @@ def observe_wait(job: Job) -> None:
 async def attempt_job(worker: Worker, job: Job) -> None:
     """Draw while the lease is kept; end in exactly one of: closed, handed back, or lost."""
     drawing = Drawing(job, ResolvedRequest.model_validate(job.request))
+    keeper = Keeper(worker.studio.store, job)
     try:
-        await draw_and_settle(worker, drawing)
+        await draw_and_settle(worker, drawing, keeper)
     except leases.LeaseLost:
         log.warning("lease_lost", job_id=str(job.id), attempt=job.attempt)
         attempts.labels("lease lost").inc()
 
 
-async def draw_and_settle(worker: Worker, drawing: Drawing) -> None:
+async def draw_and_settle(worker: Worker, drawing: Drawing, keeper: Keeper) -> None:
     """Draw, then write down what came of it. Raises LeaseLost when that is not ours to write."""
-    job = drawing.job
+    job, sessions = drawing.job, worker.sessions
     try:
-        interruption = await draw_under_lease(worker, drawing)
+        interruption = await draw_under_lease(worker, drawing, keeper)
     except InvalidGeneration as error:
         refused = {"slug": "request-refused", "detail": str(error)}
-        await close_job(worker, drawing, "failed", refused)
+        await close_job(sessions, drawing, keeper, "failed", refused)
+    except HandedBack:
+        await end_attempt(worker, drawing, keeper, Interruption.STOPPING)
     except (EngineUnhealthy, EngineStalled) as error:
         log.error("engine_broken", job_id=str(job.id), error=repr(error))
-        if await mend_engine(worker):
-            await retry_or_fail(worker, drawing)
-        else:
-            await wait_for_part(worker, drawing)
-    except (Retryable, StorageUnavailable) as error:
+        mending = asyncio.create_task(worker.watchdog.mend())
+        try:
+            await suspect_or_give_up(sessions, drawing, keeper)
+        finally:
+            await mending
+    except (Retryable, StorageUnavailable, ModerationUnavailable) as error:
         log.warning("attempt_interrupted", job_id=str(job.id), error=repr(error))
-        await wait_for_part(worker, drawing)
+        await wait_for_part(sessions, drawing)
     except Exception as error:
         log.exception("attempt_failed", job_id=str(job.id), error=repr(error))
-        await retry_or_fail(worker, drawing)
+        await retry_or_fail(sessions, drawing, keeper)
     else:
-        await end_attempt(worker, drawing, interruption)
+        await end_attempt(worker, drawing, keeper, interruption)
 
 
-async def end_attempt(worker: Worker, drawing: Drawing, interruption: Interruption | None) -> None:
+async def end_attempt(
+    worker: Worker, drawing: Drawing, keeper: Keeper, interruption: Interruption | None
+) -> None:
     """Close or hand back an attempt that ended without a failure. Raises LeaseLost."""
-    if interruption is None:
+    if drawing.is_whole:
+        worker.watchdog.note_picture()
         worker.loaded.add(drawing.job.model)
-        await close_job(worker, drawing, "succeeded")
+        await close_drawn(worker.sessions, drawing, keeper)
     elif interruption is Interruption.CANCELLED:
-        await close_job(worker, drawing, "cancelled")
-    elif interruption is Interruption.STOPPING:
-        await hand_back(worker, drawing, WORKER_STOPS, delay_seconds=0)
-    else:
+        await close_job(worker.sessions, drawing, keeper, "cancelled")
+    elif interruption is Interruption.LEASE_LOST:
         raise leases.LeaseLost(str(drawing.job.id))
+    else:
+        await keeper.store_newest()
+        await hand_back(worker.sessions, drawing, WORKER_STOPS, delay_seconds=0)
 
 
-async def draw_under_lease(worker: Worker, drawing: Drawing) -> Interruption | None:
-    """Draw and renew side by side; None when all images are drawn. Raises what drawing raises."""
-    draw = asyncio.create_task(draw_images(worker.studio, drawing))
-    keep = asyncio.create_task(keep_lease(worker, drawing.job))
+async def draw_under_lease(worker: Worker, drawing: Drawing, keeper: Keeper) -> Interruption | None:
+    """Draw and renew side by side; None when drawing has ended. Raises what drawing raises."""
+    draw = asyncio.create_task(draw_in_place(worker, drawing, keeper))
+    keep = asyncio.create_task(keep_lease(worker, drawing))
     try:
         await asyncio.wait({draw, keep}, return_when=asyncio.FIRST_COMPLETED)
         if draw.done():
@@ -180,6 +203,26 @@ async def draw_under_lease(worker: Worker, drawing: Drawing) -> Interruption | N
         return keep.result()
     finally:
         await asyncio.gather(end_task(draw), end_task(keep))
+
+
+async def draw_in_place(worker: Worker, drawing: Drawing, keeper: Keeper) -> None:
+    """Draw what is missing, until it is whole or the worker stops. Raises what drawing raises."""
+    is_suspect = engine_deaths(drawing.job) > 0
+    async with worker.places.take(alone=is_suspect):
+        if is_suspect:
+            await require_engine(worker.studio.triton)
+        with keeper.at_work():
+            await draw_images(worker.studio, drawing, keeper, worker.stopping)
+
+
+async def require_engine(triton: TritonClient) -> None:
+    """An engine that is dead before the drawing begins is nobody's fault. Raises TritonError."""
+    try:
+        lives = await triton.is_alive()
+    except EngineStalled as error:
+        raise Retryable("the engine hangs") from error
+    if not lives:
+        raise Retryable("the engine is dead")
 
 
 async def end_task(task: asyncio.Task[Any]) -> None:
@@ -193,13 +236,13 @@ async def end_task(task: asyncio.Task[Any]) -> None:
         await asyncio.wait({task}, timeout=CANCEL_AGAIN_SECONDS)
 
 
-async def keep_lease(worker: Worker, job: Job) -> Interruption:
+async def keep_lease(worker: Worker, drawing: Drawing) -> Interruption:
     """Renew every second until there is a reason to stop drawing."""
-    claim = leases.claim_of(job)
+    claim = leases.claim_of(drawing.job)
     while True:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(worker.stopping.wait(), RENEW_SECONDS)
-            await asyncio.sleep(STOP_GRACE_SECONDS)
+            await let_go(worker.studio.triton, drawing)
             return Interruption.STOPPING
         try:
             async with worker.sessions.begin() as session:
@@ -210,81 +253,17 @@ async def keep_lease(worker: Worker, job: Job) -> Interruption:
         except Exception as error:
             if not is_away(error):
                 raise
-            log.warning("renewal_failed", job_id=str(job.id), error=repr(error))
+            log.warning("renewal_failed", job_id=str(drawing.job.id), error=repr(error))
 
 
-async def close_job(
-    worker: Worker, drawing: Drawing, state: JobState, error: dict[str, str] | None = None
-) -> None:
-    """End the job with what was delivered; a failed one is free. Raises LeaseLost."""
-    job, failed = drawing.job, state == "failed"
-    steps = 0 if failed else drawing.executed_steps()
-    prices = load_price_book(job.price_version)
-    captured = executed_price(work_of(drawing.request, job.base), steps, prices)
-    drawing.mark("settle")
-    end = partial(
-        finish_job,
-        job=job,
-        state=state,
-        captured=min(captured, job.quoted_millicredits),
-        images=() if failed else drawing.images,
-        error=error,
-        marks=drawing.marks,
-    )
-    await write_down(worker.sessions, job, end)
-    attempts.labels(state).inc()
+async def let_go(triton: TritonClient, drawing: Drawing) -> None:
+    """Have the engine hand the picture back at its next step; the drawing ends by that.
 
-
-async def hand_back(
-    worker: Worker,
-    drawing: Drawing,
-    reason: dict[str, str],
-    *,
-    delay_seconds: float,
-    failures: int = 0,
-) -> None:
-    """Queue the job again. Raises LeaseLost."""
-    end = partial(
-        hand_back_job,
-        job=drawing.job,
-        reason=reason,
-        delay_seconds=delay_seconds,
-        failures=failures,
-        marks=drawing.marks,
-    )
-    await write_down(worker.sessions, drawing.job, end)
-    attempts.labels(reason["slug"]).inc()
-
-
-async def wait_for_part(worker: Worker, drawing: Drawing) -> None:
-    """A part is away: hand the job back, for longer each time, and count no failure."""
-    delay = part_away_seconds(drawing.job.attempt)
-    await hand_back(worker, drawing, PART_AWAY, delay_seconds=delay)
-
-
-async def retry_or_fail(worker: Worker, drawing: Drawing) -> None:
-    """The engine failed on this job: rest and try again, or give up with what was delivered."""
-    job = drawing.job
-    if job.failures + 1 < MAX_FAILURES:
-        delay = retry_delay_seconds(job.failures)
-        await hand_back(worker, drawing, ENGINE_FAILED, delay_seconds=delay, failures=1)
-    elif drawing.images:
-        drawing.steps_of_current = 0
-        await close_job(worker, drawing, "partial", ENGINE_FAILED)
-    else:
-        await close_job(worker, drawing, "failed", ENGINE_FAILED)
-
-
-async def mend_engine(worker: Worker) -> bool:
-    """Load the model anew, since Triton never restarts an engine that died; whether it works.
-
-    Takes less time than a lease: the job that met the broken engine is still ours after it.
+    More than once, since the picture may just be on its way to the engine, or the next one.
     """
-    try:
-        async with asyncio.timeout(MEND_SECONDS):
-            if await worker.studio.triton.reload():
-                worker.loaded.clear()
-    except (TritonError, TimeoutError) as error:
-        log.error("engine_not_mended", error=repr(error))
-        return False
-    return True
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(STOP_GRACE_SECONDS):
+            while True:
+                with contextlib.suppress(TritonError):
+                    await triton.drain([request_id_of(drawing)])
+                await asyncio.sleep(DRAIN_AGAIN_SECONDS)

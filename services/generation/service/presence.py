@@ -6,6 +6,7 @@ import contextlib
 from sqlalchemy.exc import SQLAlchemyError
 
 from libs.telemetry.logs import get_logger
+from libs.triton.errors import TritonError
 from services.generation.repository import workers
 from services.generation.service.execution import Worker
 
@@ -13,11 +14,24 @@ log = get_logger(__name__)
 SAY_SECONDS = 5.0
 
 
+async def look_at_models(worker: Worker) -> None:
+    """Which models the engine holds, for the choice of jobs."""
+    try:
+        held = (await worker.studio.triton.stats()).loaded
+    except TritonError as error:
+        log.warning("models_not_told", error=repr(error))
+        held = frozenset()
+    worker.loaded.intersection_update(held)
+    worker.loaded.update(held)
+
+
 async def be_present(worker: Worker) -> None:
     """Say so until the worker stops, and then that it is gone."""
     while not worker.stopping.is_set():
         try:
-            ready = await worker.studio.triton.is_ready()
+            ready = not worker.watchdog.is_mending and await worker.studio.triton.is_ready()
+            if ready:
+                await look_at_models(worker)
             async with worker.sessions.begin() as session:
                 if ready:
                     await workers.say_present(

@@ -19,7 +19,20 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from libs.triton import contract
-from libs.triton.contract import Done, GenerationRequest, Progress, Started, parse_event
+from libs.triton.contract import (
+    Checkpoint,
+    Done,
+    Drained,
+    GenerationRequest,
+    Loaded,
+    Paused,
+    Progress,
+    Resumed,
+    Started,
+    Stats,
+    Unloaded,
+    parse_event,
+)
 
 ROOT = Path(__file__).parents[3]
 SMALL: dict[str, Any] = {
@@ -125,18 +138,40 @@ def test_the_engines_events_are_ours() -> None:
     step = parse_event(json.dumps(event_side.progress(3, 20)), preview=picture)
     assert isinstance(step, Progress)
     assert (step.step, step.steps, step.preview is picture) == (3, 20, True)
-    last = parse_event(json.dumps(event_side.done(20, seconds)), image=picture)
+    assert parse_event(json.dumps(event_side.paused(5))) == Paused(step=5)
+    assert parse_event(json.dumps(event_side.resumed(5))) == Resumed(step=5)
+    facts = {"prompt_tokens": 93, "prompt_chunks": 2, "made_by": {"build": "1"}}
+    last = parse_event(json.dumps(event_side.done(20, seconds, facts)), image=picture)
     assert isinstance(last, Done)
     assert (last.steps, last.seconds.model_dump(), last.pixels is picture) == (20, seconds, True)
+    assert last.model_dump(include=set(facts)) == facts
+
+
+def test_a_checkpoint_is_the_bytes_that_came_beside_it() -> None:
+    text, body = json.dumps(event_side.checkpoint(10, 20)), bytes(range(256))
+    saved = parse_event(text, checkpoint=np.frombuffer(body, dtype=np.uint8))
+    assert isinstance(saved, Checkpoint)
+    assert (saved.step, saved.steps, saved.body) == (10, 20, body)
+
+
+def test_the_answers_to_operations_are_ours() -> None:
+    models = {"demo": {"bytes": 7, "pictures": 1}, "gone": {"bytes": 0}}
+    pictures = {"running": 1, "waiting": 2, "paused": 3, "finishing": 4}
+    told = event_side.stats(pictures=pictures, memory={"budget": 9, "used": 7}, models=models)
+    stats = Stats.model_validate_json(json.dumps(told))
+    assert (stats.running, stats.waiting, stats.paused, stats.loaded) == (1, 2, 3, {"demo"})
+    assert Drained.model_validate(event_side.drained(3)).jobs == 3
+    assert Loaded.model_validate(event_side.loaded("demo", 1.5)).seconds == 1.5
+    assert Unloaded.model_validate(event_side.unloaded("demo", True)).was_loaded
 
 
 def test_an_unknown_event_is_refused() -> None:
     with pytest.raises(ValidationError):
-        parse_event('{"type": "paused"}')
+        parse_event('{"type": "wondering"}')
 
 
 def test_an_end_without_a_picture_says_so() -> None:
-    text = json.dumps(event_side.done(1, {"queue": 0, "steps": 0, "decode": 0}))
+    text = json.dumps(event_side.done(1, {"queue": 0, "steps": 0, "decode": 0}, {}))
     event = parse_event(text)
     assert isinstance(event, Done)
     with pytest.raises(ValueError, match="without a picture"):

@@ -11,6 +11,9 @@ STATUS = grpc.StatusCode
     [
         (STATUS.UNAVAILABLE, "failed to connect to all addresses", errors.ServerUnavailable),
         (STATUS.UNAVAILABLE, "busy: 32 requests are waiting", errors.EngineBusy),
+        (STATUS.UNAVAILABLE, "[request id: 7] busy: 32 are waiting", errors.EngineBusy),
+        (STATUS.UNAVAILABLE, "draining: handed back after step 3", errors.HandedBack),
+        (STATUS.UNAVAILABLE, "the engine is stopping", errors.ServerUnavailable),
         (STATUS.INTERNAL, "Stub process 'diffusion_0_0' is not healthy.", errors.EngineUnhealthy),
         (
             STATUS.UNKNOWN,
@@ -41,6 +44,7 @@ def test_only_what_may_run_later_is_retryable() -> None:
         "ServerUnavailable",
         "ServerDraining",
         "EngineBusy",
+        "HandedBack",
         "EngineUnhealthy",
         "EngineStalled",
     }
