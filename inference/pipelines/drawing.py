@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from inference.pipelines import img2img, inpaint, outpaint, txt2img, upscale
+from inference.pipelines import flux, img2img, inpaint, outpaint, txt2img, upscale
+from inference.pipelines.adapters import adapter_arguments, check_adapters, pipeline_class
 from inference.pipelines.images import require_file
 from inference.pipelines.loading import Model, make_pipeline
 from inference.pipelines.picture import Picture
@@ -40,8 +41,7 @@ def begin(
     """
     check(model, request, files)
     task = TASKS[request.task]
-    scheduler = make_scheduler(request.scheduler, model.scheduler_config)
-    check_steps(scheduler, request)
+    scheduler = make_own_scheduler(model, request)
     # On the CPU always: the same seed is the same picture on every kind of device.
     generator = torch.Generator().manual_seed(request.seed)
     total = task.steps(model, request)
@@ -50,10 +50,12 @@ def begin(
 
     def draw() -> npt.NDArray[np.uint8]:
         plan = task.plan(model, request, files)
-        pipeline = make_pipeline(task.classes[model.family], model, scheduler)
+        class_name = pipeline_class(task.classes[model.family], request)
+        pipeline = make_pipeline(class_name, model, scheduler)
+        arguments = plan.arguments | adapter_arguments(request, files)
+        encode = flux.encode_words if model.family == flux.FAMILY else encode_words
         images = pipeline(
-            **encode_words(model, request, notes),
-            **plan.arguments,
+            **arguments | encode(model, request, notes),
             num_inference_steps=request.steps,
             guidance_scale=request.guidance,
             generator=generator,
@@ -69,6 +71,7 @@ def check(model: Model, request: Request, files: Sequence[bytes]) -> None:
     the task lacks or does not know."""
     check_task(model, request.task)
     check_size(model, request)
+    check_adapters(model, request, files)
     reads = TASKS[request.task].reads
     for name, none in (("image", None), ("mask", None), ("expand", (0, 0, 0, 0))):
         if name not in reads and getattr(request, name) != none:
@@ -96,12 +99,23 @@ def to_pixels(image: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
 def check_size(model: Model, request: Request) -> None:
     """Raises InvalidRequest for sides that this model cannot draw."""
     largest = MAX_SIDE_FACTOR * model.native_side
+    multiple = flux.SIDE_MULTIPLE_PIXELS if model.family == flux.FAMILY else SIDE_MULTIPLE_PIXELS
     for name, side in (("width", request.width), ("height", request.height)):
-        if side % SIDE_MULTIPLE_PIXELS or side > largest:
+        if side % multiple or side > largest:
             raise InvalidRequest(
-                f"{name} must be a multiple of {SIDE_MULTIPLE_PIXELS} of at most {largest} pixels "
+                f"{name} must be a multiple of {multiple} of at most {largest} pixels "
                 f"for the model {request.model!r}"
             )
+
+
+def make_own_scheduler(model: Model, request: Request) -> Any:
+    """A scheduler for one picture. Raises InvalidRequest for one that the model cannot use, and
+    for more steps than the noise schedule has."""
+    if model.family == flux.FAMILY:
+        return flux.make_flow_scheduler(request, model.scheduler_config)
+    scheduler = make_scheduler(request.scheduler, model.scheduler_config)
+    check_steps(scheduler, request)
+    return scheduler
 
 
 def check_steps(scheduler: Any, request: Request) -> None:

@@ -39,6 +39,8 @@ DENOISERS = ("unet", "transformer")
 ENCODERS = ("text_encoder", "text_encoder_2", "image_encoder")
 transformers_logging.disable_progress_bar()
 diffusers.utils.logging.disable_progress_bar()
+# Their warnings speak to programmers, one for every adapter that leaves a part alone.
+diffusers.utils.logging.set_verbosity_error()
 
 
 class LoadError(Exception):
@@ -49,8 +51,9 @@ class LoadError(Exception):
 class Model:
     """A model in memory, its scheduler's configuration apart: each picture has its own scheduler.
 
-    `identity` differs between models whose pictures cannot share a call. `options` are arguments
-    of its pipelines that are no parts. `vae_scale` is pixels per latent cell, `native_side` pixels.
+    `identity` differs between models whose pictures cannot share a call. `vae_scale` is pixels per
+    latent cell, `native_side` pixels. `options` are arguments of its pipelines that are no parts,
+    `adaptation` is what was added to it (`adapters.py`).
     """
 
     identity: Hashable
@@ -63,6 +66,7 @@ class Model:
     device: torch.device
     dtype: torch.dtype
     options: dict[str, Any] = field(default_factory=dict, repr=False)
+    adaptation: Hashable | None = None
 
     @property
     def denoiser(self) -> Any:
