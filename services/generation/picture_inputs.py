@@ -1,0 +1,49 @@
+"""The pictures that a job begins with: fetched, and scaled to the size that is drawn."""
+
+import asyncio
+import io
+from uuid import UUID
+
+from PIL import Image
+
+from libs.db.engine import Sessions
+from libs.db.transaction import transaction
+from libs.storage.objects import ObjectStore
+from libs.triton.errors import InvalidGeneration
+from services.gallery.client.images import find_object_keys
+from services.generation.schemas import ResolvedRequest
+
+SCALED_TASKS = frozenset({"img2img", "inpaint"})
+FIELDS = ("init_image_id", "mask_image_id")
+
+
+async def fetch_inputs(
+    sessions: Sessions, store: ObjectStore, user_id: UUID, request: ResolvedRequest
+) -> tuple[bytes, ...]:
+    """The files of the init image and the mask, as far as the request has them, in this order.
+
+    Raises InvalidGeneration for an image that was deleted meanwhile, StorageUnavailable.
+    """
+    wanted = {name: i for name in FIELDS if (i := getattr(request, name)) is not None}
+    if not wanted:
+        return ()
+    async with transaction(sessions, user_id) as session:
+        keys = await find_object_keys(session, set(wanted.values()))
+    for name, image_id in wanted.items():
+        if image_id not in keys:
+            raise InvalidGeneration(f"{name}: the image was deleted")
+    files = await asyncio.gather(*(store.get(keys[image_id]) for image_id in wanted.values()))
+    if request.task not in SCALED_TASKS:
+        return tuple(files)
+    sides = (request.width, request.height)
+    return tuple([await asyncio.to_thread(scale_file, file, sides) for file in files])
+
+
+def scale_file(file: bytes, sides: tuple[int, int]) -> bytes:
+    """A picture with these sides (width, height): the file itself, or a PNG (Lanczos)."""
+    with Image.open(io.BytesIO(file)) as image:
+        if image.size == sides:
+            return file
+        buffer = io.BytesIO()
+        image.convert("RGB").resize(sides, Image.Resampling.LANCZOS).save(buffer, "PNG")
+    return buffer.getvalue()
