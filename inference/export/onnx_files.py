@@ -12,16 +12,17 @@ import onnxruntime
 import torch
 from torch.export import Dim
 
-from inference.export.parts import Part
-from inference.export.tensors import Tensor, random_tensors
+from inference.export.parts import CHUNK_TOKENS, Part
+from inference.export.tensors import HEIGHT, TOKENS, WIDTH, random_tensors
 
 NEWEST_OPSET = 23  # the newest that torch writes and ONNX Runtime 1.23 and later loads
 FILE = "model.onnx"
 TOLERANCE = 1e-4
 # A protobuf file ends at 2 GiB: heavier weights lie beside it.
 INLINE_BYTES = 3 << 29
-# Batch, and the shares of the native height and width.
-CHECKED = ((1, 1.0, 1.0), (2, 0.5, 1.0), (3, 0.75, 0.5))
+# Batch; shares of the native height and width, chunks of the prompt.
+CHECKED = ((1, (1.0, 1.0, 1)), (2, (0.5, 1.0, 2)), (3, (0.75, 0.5, 1)))
+MOST_CHUNKS = 32
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ def check_onnx(part: Part, path: Path, threads: int) -> list[Check]:
     """Compare the file with torch over several batch sizes and shapes."""
     session = open_session(path, threads)
     return [
-        _check(part, session, random_tensors(part.inputs, batch, part.sides(high, wide), seed))
-        for seed, (batch, high, wide) in enumerate(CHECKED)
+        _check(part, session, random_tensors(part.inputs, batch, part.sides(*shares), seed))
+        for seed, (batch, shares) in enumerate(CHECKED)
     ]
 
 
@@ -103,16 +104,14 @@ def relative_error(answer: Any, expected: Any) -> float:
 
 
 def _dynamic_shapes(part: Part) -> tuple[dict[int, Any], ...]:
-    batch = Dim("batch", min=1, max=part.max_batch)
-    return tuple(_dynamic_axes(tensor, part, batch) for tensor in part.inputs)
-
-
-def _dynamic_axes(tensor: Tensor, part: Part, batch: Any) -> dict[int, Any]:
-    """The batch, and each side as a whole number of multiples."""
-    axes: dict[int, Any] = {0: batch}
+    """The batch, the tokens, and each side as a whole number of multiples."""
     most = 8 * part.native // part.multiple
-    for axis, dim in enumerate(tensor.dims, start=1):
-        if isinstance(dim, str):
-            cells = Dim(dim, min=1, max=most)
-            axes[axis] = part.multiple * cells if part.multiple > 1 else cells
-    return axes
+    varying: dict[str, Any] = {TOKENS: Dim(TOKENS, min=2, max=MOST_CHUNKS * CHUNK_TOKENS)}
+    for side in (HEIGHT, WIDTH) if part.native else ():
+        varying[side] = part.multiple * Dim(side, min=1, max=most)
+    batch = Dim("batch", min=1, max=part.max_batch)
+    return tuple(
+        {0: batch}
+        | {axis: varying[dim] for axis, dim in enumerate(tensor.dims, 1) if isinstance(dim, str)}
+        for tensor in part.inputs
+    )

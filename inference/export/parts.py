@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from inference.export.networks import TextEncoder, UNet, VaeDecoder, VaeEncoder
-from inference.export.tensors import HEIGHT, WIDTH, Tensor
+from inference.export.tensors import HEIGHT, TOKENS, WIDTH, Tensor
 
 TIMESTEPS = 1000
+CHUNK_TOKENS = 77  # a longer prompt is several chunks of as many
 SIZE_BELOW = 1025  # SDXL's six sizes are pixels
 SIZES = 6
 
@@ -41,12 +42,12 @@ class Part:
         tensors = [*self.network.parameters(), *self.network.buffers()]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
-    def sides(self, height_share: float = 1.0, width_share: float = 1.0) -> dict[str, int]:
-        """Sides at a share of the native ones, rounded to whole multiples; {} without any."""
-        if not self.native:
-            return {}
+    def sides(
+        self, height_share: float = 1.0, width_share: float = 1.0, chunks: int = 1
+    ) -> dict[str, int]:
+        """What varies: sides at a share of the native ones, in whole multiples, and the tokens."""
         shares = {HEIGHT: height_share, WIDTH: width_share}
-        return {
+        return {TOKENS: chunks * CHUNK_TOKENS} | {
             name: max(1, round(self.native * share / self.multiple)) * self.multiple
             for name, share in shares.items()
         }
@@ -109,7 +110,7 @@ def text_encoder_part(folder: Path, name: str, *, penultimate: bool) -> Part:
     )
 
 
-def unet_part(unet: Any, text_length: int = 77) -> Part:
+def unet_part(unet: Any) -> Part:
     """The contract of a UNet2DConditionModel. Raises CannotExport for inputs beyond text, and
     SDXL's pooled text and sizes."""
     config = unet.config
@@ -119,7 +120,7 @@ def unet_part(unet: Any, text_length: int = 77) -> Part:
     inputs = [
         Tensor("sample", (config.in_channels, HEIGHT, WIDTH)),
         Tensor("timestep", (), below=TIMESTEPS),
-        Tensor("encoder_hidden_states", (text_length, config.cross_attention_dim)),
+        Tensor("encoder_hidden_states", (TOKENS, config.cross_attention_dim)),
     ]
     if is_sdxl:
         pooled = config.projection_class_embeddings_input_dim

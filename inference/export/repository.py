@@ -12,7 +12,7 @@ from string import Template
 from inference.export import served_model
 from inference.export.onnx_files import NEWEST_OPSET
 from inference.export.parts import Part
-from inference.export.tensors import HEIGHT, WIDTH, Tensor
+from inference.export.tensors import Tensor
 
 TEMPLATES = Path(__file__).with_name("templates")
 TARGETS = ("dev", "onnxruntime", "tensorrt")
@@ -21,8 +21,8 @@ REPOSITORY = "repository"
 OPSETS = {"dev": NEWEST_OPSET, "onnxruntime": NEWEST_OPSET, "tensorrt": 18}
 # NVIDIA's containers of one release hold fitting versions of TensorRT and Triton.
 CONTAINER_RELEASE = "25.04"
-# Shares of the native sides that a TensorRT plan is made for: least, best, most.
-PROFILE_SHARES = (0.5, 1.0, 2.0)
+# What a TensorRT plan is made for: shares of the native sides, and chunks of a prompt.
+PROFILES = {"min": (0.5, 1), "opt": (1.0, 1), "max": (2.0, 4)}
 
 
 def served_name(model: str, part: str) -> str:
@@ -71,19 +71,18 @@ def build_script(model: str, parts: list[Part]) -> str:
 
 
 def _build(model: str, part: Part) -> str:
-    batches = (1, min(2, part.max_batch), part.max_batch)
-    profile = dict(
-        zip(("min", "opt", "max"), zip(batches, PROFILE_SHARES, strict=True), strict=True)
-    )
+    batches = {"min": 1, "opt": min(2, part.max_batch), "max": part.max_batch}
     shapes = {
-        bound: ",".join(_profile_shape(part, tensor, *limits) for tensor in part.inputs)
-        for bound, limits in profile.items()
+        bound: ",".join(
+            _profile_shape(part, tensor, batches[bound], share, chunks) for tensor in part.inputs
+        )
+        for bound, (share, chunks) in PROFILES.items()
     }
     return _fill("build_part.sh", part=part.name, name=served_name(model, part.name), **shapes)
 
 
-def _profile_shape(part: Part, tensor: Tensor, batch: int, share: float) -> str:
-    shape = tensor.shape(batch, part.sides(share, share))
+def _profile_shape(part: Part, tensor: Tensor, batch: int, share: float, chunks: int) -> str:
+    shape = tensor.shape(batch, part.sides(share, share, chunks))
     return f"{tensor.name}:{'x'.join(map(str, shape))}"
 
 
@@ -92,8 +91,7 @@ def _tensor(tensor: Tensor) -> str:
     if not tensor.dims:
         dims, reshape = "1", " reshape { shape: [ ] }"
     else:
-        sides = (HEIGHT, WIDTH)
-        dims = ", ".join("-1" if dim in sides else str(dim) for dim in tensor.dims)
+        dims = ", ".join("-1" if isinstance(dim, str) else str(dim) for dim in tensor.dims)
         reshape = ""
     return f'  {{ name: "{tensor.name}" data_type: TYPE_{tensor.dtype} dims: [ {dims} ]{reshape} }}'
 

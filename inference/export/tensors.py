@@ -7,7 +7,7 @@ import torch
 
 # Triton's names of the types that the parts take and give.
 TORCH_TYPES = {"FP32": torch.float32, "INT64": torch.int64}
-HEIGHT, WIDTH = "height", "width"
+HEIGHT, WIDTH, TOKENS = "height", "width", "tokens"
 
 
 @dataclass(frozen=True)
