@@ -40,6 +40,15 @@ EXAMPLE: dict[str, JsonValue] = {
     "seed": 7,
     "max_credits": "2.5",
 }
+EXAMPLE_FROM_IMAGE: dict[str, JsonValue] = {
+    "task": "img2img",
+    "model": "demo",
+    "prompt": "a green (apple:1.2)",
+    "negative_prompt": "worm",
+    "init_image_id": "01938f00-0000-7000-8000-00000000000a",
+    "strength": 0.6,
+    "scheduler": "dpmpp_2m_karras",
+}
 
 
 class Expand(BaseModel):
@@ -65,7 +74,7 @@ class GenerationRequest(BaseModel):
     for upscale and 1 for the others by default.
     """
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE, EXAMPLE_FROM_IMAGE]})
 
     task: Task = "txt2img"
     model: str = Field(min_length=1, max_length=100)
