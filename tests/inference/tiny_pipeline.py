@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DDPMScheduler,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionUpscalePipeline,
+    UNet2DConditionModel,
+)
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -18,17 +26,44 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 def save_tiny_pipeline(folder: Path, prediction_type: str = "epsilon") -> None:
     """Write the same random pipeline every time; its weights are stored as FP16."""
+    save(folder, StableDiffusionPipeline, prediction_type=prediction_type)
+
+
+def save_tiny_inpainting(folder: Path) -> None:
+    """The same with a UNet that takes the mask and the masked image, too."""
+    save(folder, StableDiffusionInpaintPipeline, in_channels=9)
+
+
+def save(
+    folder: Path, kind: Any, *, prediction_type: str = "epsilon", in_channels: int = 4
+) -> None:
     torch.manual_seed(0)
     tokenizer = make_tokenizer()
-    pipeline: Any = StableDiffusionPipeline(
+    pipeline: Any = kind(
         vae=make_vae(),
         text_encoder=make_text_encoder(tokenizer),
         tokenizer=tokenizer,
-        unet=make_unet(),
+        unet=make_unet(in_channels=in_channels),
         scheduler=make_scheduler(prediction_type),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
+    )
+    pipeline.to(torch.float16).save_pretrained(folder)
+
+
+def save_tiny_upscaler(folder: Path) -> None:
+    """The x4 upscaler: the small image goes into the UNet beside the latents."""
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer()
+    pipeline: Any = StableDiffusionUpscalePipeline(
+        vae=make_vae(scaling_factor=0.08333),
+        text_encoder=make_text_encoder(tokenizer),
+        tokenizer=tokenizer,
+        unet=make_unet(in_channels=7, num_class_embeds=350),
+        low_res_scheduler=DDPMScheduler(),
+        scheduler=make_scheduler("v_prediction"),
+        max_noise_level=350,
     )
     pipeline.to(torch.float16).save_pretrained(folder)
 
@@ -59,20 +94,21 @@ def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     )
 
 
-def make_unet() -> UNet2DConditionModel:
-    return UNet2DConditionModel(
-        sample_size=16,
-        block_out_channels=(16, 32),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=WIDTH,
-        attention_head_dim=8,
-        norm_num_groups=8,
-    )
+def make_unet(**changes: Any) -> UNet2DConditionModel:
+    shape: dict[str, Any] = {
+        "sample_size": 16,
+        "block_out_channels": (16, 32),
+        "layers_per_block": 1,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+        "cross_attention_dim": WIDTH,
+        "attention_head_dim": 8,
+        "norm_num_groups": 8,
+    }
+    return UNet2DConditionModel(**shape | changes)
 
 
-def make_vae() -> AutoencoderKL:
+def make_vae(scaling_factor: float = 0.18215) -> AutoencoderKL:
     return AutoencoderKL(
         sample_size=64,
         block_out_channels=(16, 16, 16),
@@ -80,6 +116,7 @@ def make_vae() -> AutoencoderKL:
         up_block_types=("UpDecoderBlock2D",) * 3,
         latent_channels=4,
         norm_num_groups=8,
+        scaling_factor=scaling_factor,
     )
 
 
