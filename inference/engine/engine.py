@@ -1,70 +1,102 @@
-"""The step loop: one thread admits, advances, finishes and cancels every request of one engine.
+"""The engine: one thread that owns every picture and every sender, and three that work for it.
 
-It alone touches the models, the jobs and their senders; `submit` only puts a request into its
-inbox. Jobs take turns, one UNet call each, and every job is a batch of its own rows: so a request
-gives the same bytes whatever runs beside it.
+Its thread decides, and takes pictures on from call to call; the calls themselves are made by the
+step worker (batches of the denoiser), the side worker (encoders, VAE) and the loader. What they
+have done comes back through the inbox, as requests do, so nothing here needs a lock. Decisions are
+made between two steps; while a step is under way, answers are sent and new pictures made ready.
 """
 
 import logging
+import os
 import queue
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 
-from inference.engine import events
+from inference.engine.admission import Admission
 from inference.engine.events import Failure, Sender
+from inference.engine.jobs import Job, Jobs, State
+from inference.engine.memory import find_budget
 from inference.engine.metrics import EngineMetrics
-from inference.engine.settings import EngineSettings, find_model_folder
-from inference.pipelines.drawing import begin, check_size
-from inference.pipelines.loading import LoadError, Model, check_folder, load_model
-from inference.pipelines.picture import Picture
-from inference.pipelines.preview import predict_original, render_preview
-from inference.pipelines.request import InvalidRequest, Request, parse_request
+from inference.engine.operations import Operations
+from inference.engine.progress import binding, finish, require_finite, tell_steps
+from inference.engine.settings import EngineSettings
+from inference.engine.shelf import Entry, Load, Shelf, Wanted
+from inference.engine.side_work import SideWork
+from inference.engine.stepping import AcceleratorLost, Stepper
+from inference.engine.workers import Worker
+from inference.pipelines.calls import Kind
+from inference.pipelines.checkpoints import unpack
+from inference.pipelines.drawing import begin
+from inference.pipelines.images import require_file
+from inference.pipelines.loading import load_model
+from inference.pipelines.request import InvalidRequest, make_request, parse_object
 
 log = logging.getLogger("easel.engine")
+POLL_SECONDS = 0.05
+LOST_EXIT = 70
+STOPPING = "the engine is stopping"
 
-# Reads the request's text and makes its sender; called by the engine's thread.
-Opener = Callable[[], tuple[bytes, Sender]]
 
+@dataclass(frozen=True)
+class Arrival:
+    """A request as it came: tensor REQUEST, tensor FILES, its id and where the answers go."""
 
-@dataclass(eq=False)
-class Job:
-    """A request on its way, equal to itself alone. Times are time.monotonic() seconds."""
-
-    request: Request
+    text: bytes
+    files: Sequence[bytes]
+    request_id: str
     sender: Sender
-    model: Model
-    arrived: float
-    load_seconds: float = 0.0
-    started: float = 0.0
-    step_sent: int = 0
-    picture: Picture | None = None
+
+
+# Reads a request and makes its sender; called by the engine's thread.
+Opener = Callable[[], Arrival]
+
+
+def end_process() -> None:
+    """What to do without an accelerator: whoever supervises this process starts another."""
+    os._exit(LOST_EXIT)
 
 
 class Engine:
-    """Owns a thread from `start` to `stop`."""
+    """Owns its threads from `start` to `stop`. `load` brings a folder into memory; `lost` is called
+    when the accelerator answers nothing any more."""
 
-    def __init__(self, settings: EngineSettings, device: torch.device) -> None:
+    def __init__(
+        self,
+        settings: EngineSettings,
+        device: torch.device,
+        *,
+        load: Load = load_model,
+        lost: Callable[[], None] = end_process,
+    ) -> None:
         self.settings = settings
         self.device = device
         self.metrics = EngineMetrics()
-        self._inbox: queue.SimpleQueue[Opener | None] = queue.SimpleQueue()
-        self._models: dict[str, Model] = {}
-        self._waiting: deque[Job] = deque()
-        self._running: deque[Job] = deque()
-        self.metrics.running.set_function(lambda: len(self._running))
-        self.metrics.waiting.set_function(lambda: len(self._waiting))
-        self._loaded: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+        self._lost = lost
+        self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._arrivals = 0
+        self._jobs = Jobs(self.metrics, settings.ageing_seconds)
+        self._shelf = Shelf(settings, device, load)
+        names = ("engine-steps", "engine-side", "engine-loads")
+        self._workers = [Worker(n, settings.threads, device, self._inbox.put) for n in names]
+        steps, sides, loads = self._workers
+        self._stepper = Stepper(self._jobs, steps, settings.batch_rows)
+        self._sides = SideWork(self._jobs, sides)
+        budget = find_budget(settings.memory_mib, device)
+        self._admission = Admission(self._jobs, self._shelf, loads, settings, budget)
+        self._operations = Operations(self._jobs, self._shelf, self._admission, self._stepper)
+        self._ready: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._main, name="engine", daemon=True)
 
     def start(self) -> None:
         """Load the models to be preloaded, then serve. Raises what stopped a load."""
         self._thread.start()
-        error = self._loaded.get()
+        error = self._ready.get()
         if error is not None:
             raise error
 
@@ -72,156 +104,195 @@ class Engine:
         """Hand a request over. Raises RuntimeError when the engine's thread has ended."""
         if not self._thread.is_alive():
             raise RuntimeError("the engine is not healthy: its thread has ended")
-        self._inbox.put(opener)
+        self._inbox.put(partial(self._accept, opener))
 
     def stop(self) -> None:
-        """End the thread; requests under way fail as UNAVAILABLE."""
+        """End the threads; requests under way fail as UNAVAILABLE."""
         self._inbox.put(None)
         self._thread.join()
+        for worker in self._workers:
+            worker.join()
 
     def _main(self) -> None:
         torch.set_num_threads(self.settings.threads)
         try:
-            for model in self.settings.preload:
-                self._model(model)
+            for name in self.settings.preload:
+                what, load = self._shelf.loading(name)
+                self._admission.loaded(what, load())
         except Exception as error:  # noqa: BLE001 - start() raises it
-            self._loaded.put(error)
-            return
-        self._loaded.put(None)
+            self._stop_workers()
+            return self._ready.put(error)
+        self._ready.put(None)
         try:
             while self._receive():
-                self._drop_cancelled()
-                self._admit()
-                self._advance_next()
+                self._turn()
         finally:
             self._fail_all()
+            self._stop_workers()
 
     def _receive(self) -> bool:
-        """Take what has arrived, waiting for it when there is nothing to do. False: stop."""
-        block = not self._running and not self._waiting
+        """Do what has arrived, waiting for it: for ever if there is no job. False: stop."""
+        timeout = POLL_SECONDS if self._jobs.all else None
         while True:
             try:
-                opener = self._inbox.get(block=block)
+                message = self._inbox.get(timeout is None or timeout > 0, timeout)
             except queue.Empty:
                 return True
-            if opener is None:
+            if message is None:
                 return False
-            block = False
-            self._accept(opener)
+            message()
+            timeout = 0.0
+
+    def _turn(self) -> None:
+        """Decide, set the workers to work, then tell what there is to tell."""
+        self._go_on()
+        self._jobs.tell()
+        if self._drop_cancelled():
+            self._go_on()
+            self._jobs.tell()
+
+    def _go_on(self) -> None:
+        self._admission.load_next(self._loaded)
+        self._make_ready()
+        if not self._stepper.is_stepping:
+            self._admission.choose()
+            for job in self._jobs.of(State.RUNNING):
+                self._begin(job)
+                self._place(job)
+            self._stepper.start(self._answered)
+        self._sides.start(self._answered)
 
     def _accept(self, opener: Opener) -> None:
-        text, sender = opener()
         try:
-            request = parse_request(text)
-            was_loaded, begun = request.model in self._models, time.monotonic()
-            model = self._model(request.model)
-            check_size(model, request)
+            arrival = opener()
+        except Exception:  # noqa: BLE001 - nobody can be told
+            return log.exception("a request could not be read")
+        try:
+            document = parse_object(arrival.text)
+            if "op" in document:
+                return self._operations.answer(document, arrival.sender)
+            request = make_request(document)
+            self._admission.check(request)
+            if request.resume is not None:
+                require_file(arrival.files, request.resume, "resume")
         except InvalidRequest as error:
-            return self._fail(sender, Failure.INVALID_ARG, str(error))
+            return self._jobs.refuse(arrival.sender, Failure.INVALID_ARG, str(error))
         except Exception:
             log.exception("a request could not be accepted")
-            return self._fail(sender, Failure.INTERNAL, "the model could not be loaded")
-        if len(self._waiting) >= self.settings.max_waiting + self._free_slots():
-            return self._fail(
-                sender, Failure.UNAVAILABLE, f"busy: {len(self._waiting)} requests are waiting"
+            return self._jobs.refuse(arrival.sender, Failure.INTERNAL, "the engine failed")
+        waiting = self._jobs.count(State.WAITING)
+        free = max(0, self._admission.slots - self._jobs.count(State.RUNNING))
+        if waiting >= self.settings.max_waiting + free:
+            words = f"busy: {waiting} requests are waiting"
+            return self._jobs.refuse(arrival.sender, Failure.UNAVAILABLE, words)
+        self._arrivals += 1
+        self._jobs.all.append(
+            Job(
+                number=self._arrivals,
+                request=request,
+                files=arrival.files,
+                request_id=arrival.request_id,
+                sender=arrival.sender,
+                arrived=time.monotonic(),
             )
-        arrived = time.monotonic()
-        load_seconds = 0.0 if was_loaded else arrived - begun
-        self._waiting.append(Job(request, sender, model, arrived, load_seconds))
+        )
 
-    def _model(self, name: str) -> Model:
-        loaded = self._models.get(name)
-        if loaded is not None:
-            return loaded
-        folder = find_model_folder(self.settings, name)
-        try:
-            check_folder(folder)
-        except LoadError as error:
-            raise InvalidRequest(f"unknown model {name!r}: {error}") from error
-        begun = time.monotonic()
-        model = self._models[name] = load_model(folder, self.device)
-        seconds = time.monotonic() - begun
-        self.metrics.load_seconds.labels(name).set(seconds)
-        log.info("loaded the model %s in %.2f s", name, seconds)
-        return model
+    def _make_ready(self) -> None:
+        """Find the models of those that wait, and have the words of the next ones read, so that
+        they can take their first step with the others' next one."""
+        for job in self._jobs.of(State.WAITING):
+            if job.entry is None:
+                self._equip(job)
+        waiting = [job for job in self._jobs.of(State.WAITING) if job.entry is not None]
+        if waiting:
+            for job in self._jobs.ranked(waiting)[: self.settings.max_running]:
+                self._begin(job)
 
-    def _free_slots(self) -> int:
-        return self.settings.max_running - len(self._running)
-
-    def _drop_cancelled(self) -> None:
-        for jobs in (self._running, self._waiting):
-            for job in [job for job in jobs if job.sender.is_cancelled()]:
-                jobs.remove(job)
-                self._fail(job.sender, Failure.CANCELLED, "cancelled")
-
-    def _admit(self) -> None:
-        while self._waiting and self._free_slots() > 0:
-            job = self._waiting.popleft()
-            job.started = time.monotonic()
-            try:
-                job.picture = begin(job.model, job.request)
-                job.picture.advance()
-            except Exception as error:  # noqa: BLE001 - one bad job must not end the engine
-                self._fail_job(job, error)
-                continue
-            self.metrics.queue_seconds.observe(job.started - job.arrived)
-            job.sender.send(events.started())
-            self._running.append(job)
-
-    def _advance_next(self) -> None:
-        """One UNet call for the job whose turn it is; the next turn is its neighbour's."""
-        if not self._running:
+    def _equip(self, job: Job) -> None:
+        entry = self._shelf.find(job.request)
+        if entry is None:
+            job.lacks_model = True
             return
-        job = self._running[0]
-        self._running.rotate(-1)
+        if job.lacks_model:
+            job.load_seconds = time.monotonic() - job.arrived
         try:
-            picture = self._advance(job)
-            if picture.is_finished:
-                self._running.remove(job)
-                self.metrics.jobs.labels("done").inc()
-                seconds = time.monotonic() - job.started
-                times = {"load": job.load_seconds, "queue": job.started - job.arrived}
-                times |= {"steps": seconds, "decode": 0.0}
-                job.sender.finish(events.done(job.request.steps, times), picture.result)
+            job.needs = self._admission.needs_of(job.request, entry)
+        except InvalidRequest as error:
+            return self._jobs.fail_of(job, error)
+        job.entry, job.lacks_room = entry, False
+
+    def _begin(self, job: Job) -> None:
+        """Let the picture begin, as far as its first call."""
+        if job.picture is not None or job.entry is None:
+            return
+        try:
+            model, request, moment = job.entry.model, job.request, None
+            if request.resume is not None:
+                blob = require_file(job.files, request.resume, "resume")
+                moment = unpack(blob, binding(job), model.device)
+            job.picture = begin(model, request, job.files, resume=moment)
+            job.picture.advance()
         except Exception as error:  # noqa: BLE001 - one bad job must not end the engine
-            if job in self._running:
-                self._running.remove(job)
-            self._fail_job(job, error)
+            return self._jobs.fail_of(job, error)
+        self._stepper.group(job)
 
-    def _advance(self, job: Job) -> Picture:
-        """One call, and the news of it."""
-        picture = job.picture
-        if picture is None or picture.call is None:
-            raise RuntimeError("a job without noise cannot be advanced")
-        with self.metrics.step_seconds.time():
-            picture.advance(picture.call.run())
-        steps = picture.steps
-        if steps.done > job.step_sent:
-            job.step_sent = steps.done
-            every = job.request.progress_every
-            due = every > 0 and job.step_sent % every == 0 and steps.done < steps.total
-            latents = predict_original(steps) if due else None
-            preview = None if latents is None else render_preview(latents, job.model.colours)
-            job.sender.send(events.progress(job.step_sent, steps.total), preview)
-        return picture
+    def _answered(self, jobs: list[Job], answers: list[Any]) -> None:
+        """Calls have been made: take their pictures on to the next ones."""
+        now = time.monotonic()
+        for job, answer in zip(jobs, answers, strict=True):
+            if isinstance(answer, AcceleratorLost):
+                log.critical("the accelerator is lost: %s", answer)
+                self._lost()
+                raise answer
+            if job.state is not State.ENDED:
+                job.end_work(now)
+                self._advance(job, answer)
 
-    def _fail_job(self, job: Job, error: Exception) -> None:
-        if isinstance(error, InvalidRequest):
-            return self._fail(job.sender, Failure.INVALID_ARG, str(error))
-        log.error("a job failed", exc_info=error)
-        self._fail(job.sender, Failure.INTERNAL, f"the picture failed: {type(error).__name__}")
-
-    def _fail(self, sender: Sender, failure: Failure, message: str) -> None:
-        self.metrics.jobs.labels(failure.value.lower()).inc()
+    def _advance(self, job: Job, answer: Any) -> None:
+        if isinstance(answer, Exception):
+            return self._jobs.fail_of(job, answer)
         try:
-            sender.fail(failure, message)
-        except Exception:
-            log.exception("an answer could not be sent")
+            job.drawing.advance(answer)
+            require_finite(job)
+        except Exception as error:  # noqa: BLE001 - one bad job must not end the engine
+            return self._jobs.fail_of(job, error)
+        self._stepper.group(job)
+        self._jobs.later(partial(tell_steps, self._jobs, job))
+        if job.state is not State.WAITING:
+            self._place(job)
+
+    def _place(self, job: Job) -> None:
+        """A picture whose steps are done gives its slot back; one that is done is told."""
+        if job.state is State.ENDED or job.picture is None:
+            return
+        steps = job.drawing.steps
+        if job.drawing.is_finished:
+            return finish(self._jobs, job)
+        is_done = steps.done >= steps.total and job.open_call(Kind.SIDE) is not None
+        if job.state is State.RUNNING and is_done:
+            job.state, job.steps_ended = State.FINISHING, time.monotonic()
+
+    def _loaded(self, what: Wanted, entry: Entry | Exception) -> None:
+        self._admission.loaded(what, entry)
+
+    def _drop_cancelled(self) -> bool:
+        """Whether anybody has gone."""
+        gone = [job for job in self._jobs.all if job.sender.is_cancelled()]
+        for job in gone:
+            self._jobs.fail(job, Failure.CANCELLED, "cancelled")
+        return bool(gone)
 
     def _fail_all(self) -> None:
-        for job in [*self._running, *self._waiting]:
-            self._fail(job.sender, Failure.UNAVAILABLE, "the engine is stopping")
+        for job in list(self._jobs.all):
+            self._jobs.fail(job, Failure.UNAVAILABLE, STOPPING)
+        for _, sender, _ in self._admission.loads_asked:
+            self._jobs.later(partial(sender.fail, Failure.UNAVAILABLE, STOPPING))
+        self._jobs.tell()
         while not self._inbox.empty():
-            opener = self._inbox.get()
-            if opener is not None:
-                self._fail(opener()[1], Failure.UNAVAILABLE, "the engine is stopping")
+            message = self._inbox.get()
+            if isinstance(message, partial) and message.func == self._accept:
+                message.args[0]().sender.fail(Failure.UNAVAILABLE, STOPPING)
+
+    def _stop_workers(self) -> None:
+        for worker in self._workers:
+            worker.stop()

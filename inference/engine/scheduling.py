@@ -12,11 +12,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Candidate:
-    """A picture that runs or could: `number` counts arrivals, `urgency` is its class now."""
+    """A picture that runs or could: `number` counts arrivals, `urgency` is its class now. One that
+    `has_begun`, running or paused, holds memory until it has ended."""
 
     number: int
     urgency: int
     is_running: bool
+    has_begun: bool
 
 
 @dataclass(frozen=True)
@@ -43,14 +45,14 @@ def choose_running(
     room in memory together.
 
     One that has to wait for room lets nobody behind it start, so that many small ones cannot keep
-    a large one out.
+    a large one out; those that have begun go on, so that there will be room.
     """
     chosen: list[int] = []
     is_blocked = False
     for one in sorted(candidates, key=_rank):
         if len(chosen) >= slots:
             break
-        if is_blocked and not one.is_running:
+        if is_blocked and not one.has_begun:
             continue
         if fits([*chosen, one.number]):
             chosen.append(one.number)

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 import triton_python_backend_utils as pb_utils  # exists inside Triton only
 
-from inference.engine.engine import Engine
-from inference.engine.events import Event, Failure, Picture, Sender
+from inference.engine.engine import Arrival, Engine
+from inference.engine.events import Event, Failure, Picture
 from inference.engine.settings import read_settings
 
 log = logging.getLogger("easel.engine")
@@ -35,14 +35,18 @@ class TritonSender:
     def is_cancelled(self) -> bool:
         return bool(self._sender.is_cancelled())
 
-    def send(self, event: Event, preview: Picture | None = None) -> None:
+    def send(self, event: Event, preview: Picture | None = None, checkpoint: bytes = b"") -> None:
         tensors = [_event_tensor(event)]
+        if checkpoint:
+            tensors.append(pb_utils.Tensor("CHECKPOINT", np.frombuffer(checkpoint, np.uint8)))
         if preview is not None:
             tensors.append(pb_utils.Tensor("PREVIEW", preview))
         self._sender.send(pb_utils.InferenceResponse(tensors))
 
-    def finish(self, event: Event, image: Picture) -> None:
-        tensors = [_event_tensor(event), pb_utils.Tensor("IMAGE", image)]
+    def finish(self, event: Event, image: Picture | None = None) -> None:
+        tensors = [_event_tensor(event)]
+        if image is not None:
+            tensors.append(pb_utils.Tensor("IMAGE", image))
         self._sender.send(pb_utils.InferenceResponse(tensors), flags=FINAL)
 
     def fail(self, failure: Failure, message: str) -> None:
@@ -103,9 +107,15 @@ def check_tensors() -> None:
             )
 
 
-def _open(request: Any) -> tuple[bytes, Sender]:
+def _open(request: Any) -> Arrival:
     text = pb_utils.get_input_tensor_by_name(request, "REQUEST").as_numpy().ravel()[0]
-    return bytes(text), TritonSender(request.get_response_sender())
+    files = pb_utils.get_input_tensor_by_name(request, "FILES")
+    return Arrival(
+        text=bytes(text),
+        files=[] if files is None else [bytes(file) for file in files.as_numpy().ravel()],
+        request_id=request.request_id(),
+        sender=TritonSender(request.get_response_sender()),
+    )
 
 
 def _event_tensor(event: Event) -> Any:

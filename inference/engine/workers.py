@@ -59,7 +59,7 @@ class Worker:
         if self._device.type != "cuda":
             return work()
         usual = torch.cuda.default_stream(self._device)
-        stream = self._stream = self._stream or torch.cuda.Stream(self._device)
+        stream = self._stream = self._stream or torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         stream.wait_stream(usual)
         with torch.cuda.stream(stream):
             answer = work()

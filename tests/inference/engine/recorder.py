@@ -1,11 +1,13 @@
 """A sender that keeps what it is told, for tests of the engine without Triton."""
 
+import json
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from inference.engine.engine import Engine
+from inference.engine.engine import Arrival, Engine
 from inference.engine.events import Event, Failure, Picture
 from tests.inference.sample_requests import request_text
 
@@ -18,6 +20,7 @@ class Recorder:
 
     events: list[Event] = field(default_factory=list)
     previews: dict[int, Picture] = field(default_factory=dict)
+    checkpoints: dict[int, bytes] = field(default_factory=dict)
     image: Picture | None = None
     failure: tuple[Failure, str] | None = None
     threads: set[str] = field(default_factory=set)
@@ -30,15 +33,17 @@ class Recorder:
         self._note()
         return self.cancelled.is_set()
 
-    def send(self, event: Event, preview: Picture | None = None) -> None:
+    def send(self, event: Event, preview: Picture | None = None, checkpoint: bytes = b"") -> None:
         self._note()
         self.events.append(event)
+        if checkpoint:
+            self.checkpoints[event["step"]] = checkpoint
         if preview is not None:
             self.previews[event["step"]] = preview
         if event["type"] == "progress":
             self.stepped.set()
 
-    def finish(self, event: Event, image: Picture) -> None:
+    def finish(self, event: Event, image: Picture | None = None) -> None:
         self.send(event)
         self.image = image
         self._end()
@@ -65,9 +70,20 @@ class Recorder:
         self.threads.add(threading.current_thread().name)
 
 
-def submit(engine: Engine, text: bytes | None = None, **changes: Any) -> Recorder:
+def submit(
+    engine: Engine,
+    text: bytes | None = None,
+    files: Sequence[bytes] = (),
+    request_id: str = "",
+    **changes: Any,
+) -> Recorder:
     """Hand a request over: `text`, or the small picture with `changes`."""
     recorder = Recorder()
     body = request_text(**changes) if text is None else text
-    engine.submit(lambda: (body, recorder))
+    engine.submit(lambda: Arrival(body, files, request_id, recorder))
     return recorder
+
+
+def operate(engine: Engine, op: str, **fields: Any) -> Recorder:
+    """Ask the engine itself for something, and wait for its answer."""
+    return submit(engine, json.dumps({"op": op, **fields}).encode()).wait()
