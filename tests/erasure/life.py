@@ -15,9 +15,11 @@ from PIL.PngImagePlugin import PngInfo
 from libs.db.transaction import transaction
 from libs.kernel.ids import new_id
 from libs.testkit.lemon_squeezy.books import sign
+from libs.triton.contract import Checkpoint
 from services.generation.models import Job
 from services.generation.repository import leases
 from services.generation.schemas import ResolvedRequest
+from services.generation.service.checkpoints import Keeper
 from services.generation.service.drawn import Drawing
 from services.generation.service.endings import finish_job
 from services.generation.service.storing import store_image
@@ -176,6 +178,13 @@ class Life:
             await finish_job(session, job, "succeeded", captured=1_000, images=[record])
         return str(record.id)
 
+    async def keep_checkpoint(self, job_id: str) -> None:
+        """What a worker that had to stop left of a picture."""
+        job = Job(id=UUID(job_id), user_id=self.id, attempt=1)
+        keeper = Keeper(self.stack.store, job)
+        keeper.offer(0, Checkpoint(step=1, steps=4, body=self.mark.encode()))
+        await keeper.store_newest()
+
     def upload(self) -> str:
         """A picture of their own, whose file has a mark."""
         info, file = PngInfo(), io.BytesIO()
@@ -209,7 +218,7 @@ class Life:
         self.upload()  # one that is never completed
         slug = {"slug": self.mark, "name": f"Model {self.mark}"}
         self.stack.sql(ADD_MODEL, id=new_id(), user=self.id, **slug)
-        self.ask_for_a_picture()
+        self.stack.run(self.keep_checkpoint(self.ask_for_a_picture()))
 
     def delete(self) -> str:
         """Ask for the end of it all; the erasure's id."""

@@ -13,14 +13,15 @@ OBJECT_PAGES_AT_ONCE = 10  # of a thousand objects, in one request
 
 
 async def erase_user(sessions: Sessions, store: ObjectStore, user_id: UUID) -> str | None:
-    """Erase everything below the user's prefix, whether a row knows it or not, then the rows.
+    """Erase everything below the user's prefixes, whether a row knows it or not, then the rows.
 
     None: all is gone; else what is left for the next request. May be repeated and interrupted.
     Raises ServiceUnavailable while the store is away.
     """
     try:
-        if not await store.delete_below(f"{user_id}/", pages=OBJECT_PAGES_AT_ONCE):
-            return "objects"
+        for prefix in (f"{user_id}/", f"checkpoints/{user_id}/"):
+            if not await store.delete_below(prefix, pages=OBJECT_PAGES_AT_ONCE):
+                return "objects"
     except StorageUnavailable as error:
         raise ServiceUnavailable("The object store does not answer") from error
     while await erase_some_images(sessions, user_id):

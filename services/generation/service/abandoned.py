@@ -2,7 +2,6 @@
 expired, given up by the sweeper, erased with its owner."""
 
 import asyncio
-import random
 from uuid import UUID
 
 from libs.db.engine import Sessions
@@ -16,10 +15,9 @@ ROUND_SECONDS = 60.0
 
 
 async def clear_checkpoints_forever(sessions: Sessions, store: ObjectStore) -> None:
-    """Delete what belongs to no job under way, every minute or so; outages end one round."""
+    """Delete what belongs to no job under way, every minute; outages end one round."""
     while True:
-        # each worker at its own time
-        await asyncio.sleep(ROUND_SECONDS * random.uniform(0.5, 1.5))
+        await asyncio.sleep(ROUND_SECONDS)
         try:
             await clear_checkpoints(sessions, store)
         except Exception as error:  # noqa: BLE001 - whatever is away, try again

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -23,6 +24,7 @@ from libs.triton.contract import GenerationRequest as EngineRequest
 from libs.triton.errors import GenerationFailed, InvalidGeneration
 from services.generation.attempts import failed_in_engine
 from services.generation.resolution import seed_of_image
+from services.generation.schemas import ResolvedRequest
 from services.generation.service.checkpoints import Keeper, SavedState, find_kept, resumed
 from services.generation.service.drawn import Drawing, StepMarks
 from services.generation.service.storing import manifest_of, store_image
@@ -107,8 +109,9 @@ async def draw_image(
 ) -> Done:
     """One image from the engine; tells every step, and keeps what would be lost with it."""
     index = drawing.index
-    wanted = engine_request(studio, drawing, is_resumed=state is not None)
-    files = () if state is None else (state.body,)
+    resume = None if state is None else len(drawing.files)
+    wanted = engine_request(studio, drawing, resume=resume)
+    files = drawing.files if state is None else (*drawing.files, state.body)
     moments = StepMarks(drawing, index)
     stream = studio.triton.generate(wanted, request_id_of(drawing), files)
     async with contextlib.aclosing(stream) as events:
@@ -130,8 +133,8 @@ async def draw_image(
     raise GenerationFailed("the stream ended without a picture")
 
 
-def engine_request(studio: Studio, drawing: Drawing, *, is_resumed: bool) -> EngineRequest:
-    """What the engine is asked for the next image."""
+def engine_request(studio: Studio, drawing: Drawing, *, resume: int | None) -> EngineRequest:
+    """What the engine is asked for the next image; files are named by their place."""
     request = drawing.request
     return EngineRequest(
         model=request.model,
@@ -146,9 +149,25 @@ def engine_request(studio: Studio, drawing: Drawing, *, is_resumed: bool) -> Eng
         seed=seed_of_image(request, drawing.index),
         progress_every=PREVIEW_EVERY_STEPS,
         priority=priority_of(drawing.job.tier),
+        image=None if request.init_image_id is None else 0,
+        mask=None if request.mask_image_id is None else 1,
+        clip_skip=request.clip_skip,
+        tiling=request.tiling,
         checkpoint_every=studio.checkpoint_every,
-        resume=0 if is_resumed else None,
+        resume=resume,
+        **beginning_of(request),
     )
+
+
+def beginning_of(request: ResolvedRequest) -> dict[str, Any]:
+    """How much of an image is drawn anew, and what is added around it."""
+    beginning: dict[str, Any] = {}
+    if request.strength is not None:
+        beginning["strength"] = request.strength
+    if request.expand is not None:
+        margins = request.expand
+        beginning["expand"] = (margins.left, margins.top, margins.right, margins.bottom)
+    return beginning
 
 
 async def deliver(studio: Studio, drawing: Drawing, keeper: Keeper, done: Done) -> None:

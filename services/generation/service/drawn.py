@@ -19,13 +19,15 @@ class Drawing:
     """What an attempt has done so far: finished images, and steps of the one in the making.
 
     Both count what earlier attempts had kept. `refused` were drawn and may not be delivered; they
-    are free. `told` is the furthest progress that the owner has seen: an image and a step.
+    are free. `files` are the pictures that the images begin with. `told` is the furthest progress
+    that the owner has seen: an image and a step.
     """
 
     job: Job
     request: ResolvedRequest
     images: list[ImageRecord] = field(default_factory=list)
     refused: int = 0
+    files: tuple[bytes, ...] = ()
     steps_of_current: int = 0
     marks: list[Mark] = field(default_factory=list)
     told: tuple[int, int] = NOTHING_TOLD

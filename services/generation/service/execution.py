@@ -27,6 +27,7 @@ from libs.triton.errors import (
 )
 from services.generation.attempts import WORKER_STOPS, engine_deaths
 from services.generation.models import Job
+from services.generation.picture_inputs import fetch_inputs
 from services.generation.repository import leases
 from services.generation.schemas import ResolvedRequest
 from services.generation.service.checkpoints import Keeper
@@ -211,6 +212,9 @@ async def draw_in_place(worker: Worker, drawing: Drawing, keeper: Keeper) -> Non
     async with worker.places.take(alone=is_suspect):
         if is_suspect:
             await require_engine(worker.studio.triton)
+        drawing.files = await fetch_inputs(
+            worker.sessions, worker.studio.store, drawing.job.user_id, drawing.request
+        )
         with keeper.at_work():
             await draw_images(worker.studio, drawing, keeper, worker.stopping)
 
