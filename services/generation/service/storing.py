@@ -40,11 +40,7 @@ def manifest_of(drawing: Drawing, done: Done) -> dict[str, Any]:
 
 
 async def store_image(
-    store: ObjectStore,
-    drawing: Drawing,
-    index: int,
-    pixels: Pixels,
-    manifest: dict[str, Any],
+    store: ObjectStore, drawing: Drawing, index: int, pixels: Pixels, manifest: dict[str, Any]
 ) -> ImageRecord:
     """Encode and upload an image and its thumbnail. Raises StorageUnavailable.
 
