@@ -178,7 +178,7 @@ class Done(_Event):
     seconds: Seconds
     prompt_tokens: int = 0
     prompt_chunks: int = 1
-    made_by: dict[str, str] = {}
+    made_by: dict[str, str | dict[str, str]] = {}
     image: Picture | None = Field(default=None, exclude=True, repr=False)
 
     @property
