@@ -21,7 +21,13 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from inference.export import repository
-from inference.export.onnx_files import TOLERANCE, check_onnx, write_onnx
+from inference.export.onnx_files import (
+    NEWEST_OPSET,
+    OLDEST_OPSET,
+    TOLERANCE,
+    check_onnx,
+    write_onnx,
+)
 from inference.export.parts import CannotExport, Makers, Part, part_makers
 from inference.export.report import Exported, make_report, write_report
 from inference.pipelines.loading import FAMILIES, LoadError, check_folder, require_parts
@@ -44,7 +50,7 @@ def main(words: Sequence[str]) -> int:
     torch.set_num_threads(options.threads)
     try:
         model = options.name or folder.resolve().name
-        makers = prepare(folder, output, model)
+        makers = prepare(folder, output, model, options.opset)
         with whole_or_nothing(output) as place:
             export(folder, place, model, makers, options, show)
     except (CannotExport, LoadError) as error:
@@ -72,7 +78,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def prepare(folder: Path, output: Path, model: str) -> Makers:
+def prepare(folder: Path, output: Path, model: str, opset: int) -> Makers:
     """How each part is made. Raises LoadError or CannotExport for input that cannot be used."""
     if not folder.is_dir():
         raise CannotExport(f"there is no folder {folder}")
@@ -82,6 +88,8 @@ def prepare(folder: Path, output: Path, model: str) -> Makers:
         raise CannotExport(f"the output {output} is not an empty folder")
     if not MODEL_NAME.fullmatch(model):
         raise CannotExport(f"{model!r} is no name of a model: give one by --name")
+    if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
+        raise CannotExport(f"the opset must be from {OLDEST_OPSET} to {NEWEST_OPSET}, not {opset}")
     family = FAMILIES[check_folder(folder)]
     require_parts(folder)
     return part_makers(folder, family)
@@ -123,6 +131,7 @@ def export(
     if options.target == "tensorrt":
         script = repository.build_script(model, [one.part for one in exported])
         (output / "build.sh").write_text(script, encoding="utf-8")
+        (output / "build.sh").chmod(0o755)
     report = make_report(folder, model, options.target, options.opset, options.threads, exported)
     write_report(report, output)
 

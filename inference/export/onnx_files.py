@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from torch.export import Dim
@@ -15,7 +16,8 @@ from torch.export import Dim
 from inference.export.parts import CHUNK_TOKENS, Part
 from inference.export.tensors import HEIGHT, TOKENS, WIDTH, random_tensors
 
-NEWEST_OPSET = 23  # the newest that torch writes and ONNX Runtime 1.23 and later loads
+# Torch writes the oldest and converts; ONNX Runtime 1.23 and later loads the newest.
+OLDEST_OPSET, NEWEST_OPSET = 18, 23
 FILE = "model.onnx"
 TOLERANCE = 1e-4
 # A protobuf file ends at 2 GiB: heavier weights lie beside it.
@@ -37,7 +39,8 @@ class Check:
 
 
 def write_onnx(part: Part, folder: Path, opset: int = NEWEST_OPSET) -> Path:
-    """Write the part with a dynamic batch, height and width. Raises as torch's exporter."""
+    """Write the part with a dynamic batch, height and width. Raises as torch's exporter,
+    and ValueError for an opset that it does not write."""
     inputs = random_tensors(part.inputs, 2, part.sides())
     path = folder / FILE
     for name in ("torch.onnx", "onnxscript", "onnx_ir"):
@@ -56,6 +59,10 @@ def write_onnx(part: Part, folder: Path, opset: int = NEWEST_OPSET) -> Path:
             external_data=part.weight_bytes > INLINE_BYTES,
             verbose=False,
         )
+    # A conversion that fails is a warning to the exporter, and leaves the oldest.
+    imports = onnx.load(str(path), load_external_data=False).opset_import
+    if opset not in [one.version for one in imports if not one.domain]:
+        raise ValueError(f"torch's exporter did not write opset {opset}")
     return path
 
 
