@@ -23,6 +23,7 @@ FAMILIES = {
     "StableDiffusionXLPipeline": "sdxl",
     "StableDiffusionXLInpaintPipeline": "sdxl",
     "StableDiffusionUpscalePipeline": "x4",
+    "FluxPipeline": "flux",
 }
 # Diffusers' pipelines of these families take a VAE in half precision to FP32 and back for every
 # picture, in place. Ours is shared: it stays in FP32.
@@ -74,14 +75,15 @@ class Model:
         return next(self.components[name] for name in DENOISERS if name in self.components)
 
 
-def load_model(folder: Path, device: torch.device) -> Model:
-    """Load a pipeline folder. Weights become FP32 on a CPU and FP16 on an accelerator.
+def load_model(folder: Path, device: torch.device, dtype: torch.dtype | None = None) -> Model:
+    """Load a pipeline folder. Weights become FP32 on a CPU and 16 bits on an accelerator unless
+    `dtype` says otherwise; the VAE of some families is always in FP32.
 
     Raises LoadError when the folder holds no such pipeline.
     """
     class_name = check_folder(folder)
     require_parts(folder)
-    dtype = torch.float32 if device.type == "cpu" else torch.float16
+    dtype = dtype or _usual_dtype(class_name, device)
     pipeline = _read_pipeline(folder, class_name, dtype)
     components = dict(pipeline.components)
     scheduler = components.pop("scheduler")
@@ -121,9 +123,18 @@ def _read_pipeline(folder: Path, class_name: str, dtype: torch.dtype) -> Any:
         raise LoadError(f"the model in {folder.name!r} cannot be loaded: {error}") from error
 
 
+def _usual_dtype(class_name: str, device: torch.device) -> torch.dtype:
+    """Flux and its T5 were trained in BF16, and leave the range of FP16."""
+    if device.type == "cpu":
+        return torch.float32
+    return torch.bfloat16 if FAMILIES[class_name] == "flux" else torch.float16
+
+
 def _native_side(pipeline: Any) -> int:
     """Pixels of the pictures that the model was trained on. x4: those that it makes of 128."""
-    return int(pipeline.unet.config.sample_size) * int(pipeline.vae_scale_factor)
+    unet = getattr(pipeline, "unet", None)
+    cells = pipeline.default_sample_size if unet is None else unet.config.sample_size
+    return int(cells) * int(pipeline.vae_scale_factor)
 
 
 def make_pipeline(class_name: str, model: Model, scheduler: Any) -> Any:

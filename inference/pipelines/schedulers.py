@@ -14,6 +14,8 @@ from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 from numpy.polynomial.legendre import leggauss
 
+from inference.pipelines.request import InvalidRequest
+
 
 class LinearMultistepScheduler(LMSDiscreteScheduler):
     """Diffusers' linear multistep scheduler without SciPy.
@@ -38,13 +40,14 @@ class LinearMultistepScheduler(LMSDiscreteScheduler):
         return float(half * np.dot(weights, basis))
 
 
+TWO_M = {"algorithm_type": "dpmsolver++", "solver_order": 2}
 # PNDM without its Runge-Kutta warm-up is what Stable Diffusion folders configure (PLMS).
 SCHEDULERS: dict[str, tuple[type[Any], dict[str, Any]]] = {
     "euler": (EulerDiscreteScheduler, {}),
     "euler_a": (EulerAncestralDiscreteScheduler, {}),
     "ddim": (DDIMScheduler, {}),
-    "dpmpp_2m": (DPMSolverMultistepScheduler, {}),
-    "dpmpp_2m_karras": (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
+    "dpmpp_2m": (DPMSolverMultistepScheduler, {**TWO_M, "use_karras_sigmas": False}),
+    "dpmpp_2m_karras": (DPMSolverMultistepScheduler, {**TWO_M, "use_karras_sigmas": True}),
     "unipc": (UniPCMultistepScheduler, {}),
     "pndm": (PNDMScheduler, {"skip_prk_steps": True}),
     "heun": (HeunDiscreteScheduler, {}),
@@ -52,10 +55,20 @@ SCHEDULERS: dict[str, tuple[type[Any], dict[str, Any]]] = {
 }
 
 
+# Diffusers has not written these for models that predict the clean sample instead of noise.
+NOT_FOR_SAMPLES = frozenset({"euler_a", "pndm"})
+
+
 def make_scheduler(name: str, config: Mapping[str, Any]) -> Any:
     """A fresh scheduler; `config` is the scheduler configuration of the model's folder.
 
-    A scheduler holds the history of one picture, so every picture needs its own.
+    A scheduler holds the history of one picture, so every picture needs its own. Raises
+    InvalidRequest for one that cannot go with the model.
     """
+    if config.get("prediction_type") == "sample" and name in NOT_FOR_SAMPLES:
+        can = [other for other in SCHEDULERS if other not in NOT_FOR_SAMPLES]
+        raise InvalidRequest(
+            f"scheduler: {name} is not for models that predict samples; {', '.join(can)} are"
+        )
     scheduler_class, overrides = SCHEDULERS[name]
     return scheduler_class.from_config(dict(config), **overrides)
