@@ -1,6 +1,7 @@
 """The door to the pipelines: from a request to a picture under way."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,8 @@ def begin(
     generator = torch.Generator().manual_seed(request.seed)
     total = task.steps(model, request)
     steps = Steps(scheduler, generator, steps=request.steps, total=total, resume=resume)
+    if model.family == flux.FAMILY:
+        steps.unpack = partial(flux.unpack, request=request, vae_scale=model.vae_scale)
     notes: dict[str, Any] = {}
 
     def draw() -> npt.NDArray[np.uint8]:
@@ -72,6 +75,8 @@ def check(model: Model, request: Request, files: Sequence[bytes]) -> None:
     check_task(model, request.task)
     check_size(model, request)
     check_adapters(model, request, files)
+    if model.family == flux.FAMILY:
+        flux.check(request)
     reads = TASKS[request.task].reads
     for name, none in (("image", None), ("mask", None), ("expand", (0, 0, 0, 0))):
         if name not in reads and getattr(request, name) != none:

@@ -27,25 +27,32 @@ SCHEDULERS: dict[str, tuple[type[Any], dict[str, Any]]] = {
     "dpmpp_2m": (DPMSolverMultistepScheduler, FLOW),
     "unipc": (UniPCMultistepScheduler, FLOW),
 }
-# Diffusers' pipelines from an image ask the scheduler to add noise in Flux's way: only this can.
-SCHEDULERS_FROM_IMAGE = ("euler",)
 # T5 tokens that the models were trained with: FLUX.1-dev (with guidance), FLUX.1-schnell (without).
 GUIDED_TOKENS, UNGUIDED_TOKENS = 512, 256
 
 
 def make_flow_scheduler(request: Request, config: Mapping[str, Any]) -> Any:
     """A fresh scheduler for one picture. Raises InvalidRequest for one that cannot do this."""
-    names = SCHEDULERS if request.task == "txt2img" else SCHEDULERS_FROM_IMAGE
+    names = usable_schedulers(request.task, config)
     if request.scheduler not in names:
         raise InvalidRequest(
-            f"scheduler: {request.scheduler} cannot follow Flux's straight flow from noise to "
-            f"picture in {request.task}; {', '.join(names)} can"
+            f"scheduler: {request.scheduler} cannot follow the straight flow of this Flux model "
+            f"from noise to picture in {request.task}; {', '.join(names)} can"
         )
     scheduler_class, overrides = SCHEDULERS[request.scheduler]
     return scheduler_class.from_config(dict(config), **overrides)
 
 
-def check_flux(request: Request) -> None:
+def usable_schedulers(task: str, config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those that diffusers' Flux pipelines can drive: from an image they ask the scheduler to
+    add noise in the way of flows, which is Euler's alone, and DPM++ takes the shift of the noise
+    by the picture's size alone, which FLUX.1-schnell does without."""
+    if task != "txt2img":
+        return ("euler",)
+    return tuple(SCHEDULERS) if config.get("use_dynamic_shifting") else ("euler", "unipc")
+
+
+def check(request: Request) -> None:
     """Raises InvalidRequest for what Flux has no place for."""
     if request.negative_prompt.strip():
         raise InvalidRequest("negative_prompt: Flux is guided without one; say it in the prompt")
@@ -75,8 +82,8 @@ def encode_words(model: Model, request: Request, notes: dict[str, Any]) -> dict[
     return {"prompt": request.prompt, "max_sequence_length": limit, **sides}
 
 
-def unpack(latents: torch.Tensor, width: int, height: int, vae_scale: int) -> torch.Tensor:
-    """Packed latents [1, cells / 4, 4 * channels] as [1, channels, height, width] in cells, for a
-    picture of so many pixels."""
-    unpacked: torch.Tensor = FluxPipeline._unpack_latents(latents, height, width, vae_scale)
+def unpack(latents: torch.Tensor, request: Request, vae_scale: int) -> torch.Tensor:
+    """Packed latents [1, cells / 4, 4 * channels] of a picture as [1, channels, h, w] in cells."""
+    sides = (request.height, request.width)
+    unpacked: torch.Tensor = FluxPipeline._unpack_latents(latents, *sides, vae_scale)
     return unpacked

@@ -5,6 +5,7 @@ from typing import Any
 
 from PIL import Image
 
+from inference.pipelines import flux
 from inference.pipelines.images import read_image, require_file, require_sides
 from inference.pipelines.loading import Model
 from inference.pipelines.picture import aside
@@ -14,6 +15,7 @@ from inference.pipelines.task import Plan, Task
 CLASSES = {
     "sd15": "StableDiffusionImg2ImgPipeline",
     "sdxl": "StableDiffusionXLImg2ImgPipeline",
+    flux.FAMILY: "FluxImg2ImgPipeline",
 }
 
 
@@ -34,6 +36,8 @@ def steps_taken(model: Model, request: Request) -> int:
 
     Raises InvalidRequest when none is left.
     """
+    if model.family == flux.FAMILY:
+        return flux.steps_from_image(request)
     steps = min(int(request.steps * request.strength), request.steps)
     if steps < 1:
         raise InvalidRequest(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
-from inference.pipelines import img2img
+from inference.pipelines import flux, img2img
 from inference.pipelines.images import (
     read_image,
     read_mask,
@@ -29,6 +29,7 @@ from inference.pipelines.task import Pixels, Plan, Task
 CLASSES = {
     "sd15": "StableDiffusionInpaintPipeline",
     "sdxl": "StableDiffusionXLInpaintPipeline",
+    flux.FAMILY: "FluxInpaintPipeline",
 }
 
 

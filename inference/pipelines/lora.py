@@ -44,7 +44,7 @@ def _load(pipeline: Any, folder: Path, what: str, adapter: str) -> None:
     except torch.OutOfMemoryError:
         raise
     except BROKEN as error:
-        raise InvalidRequest(f"{what} does not fit this model: {_first_line(error)}") from error
+        raise InvalidRequest(f"{what} does not fit this model: {_reason(error)}") from error
     layers = _loaded_layers(pipeline, adapter)
     if len(layers) != expected:
         raise InvalidRequest(
@@ -93,5 +93,7 @@ def _settle(layer: LoraLayer, adapter: str) -> None:
         change.to(weight.device, weight.dtype)
 
 
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+def _reason(error: Exception) -> str:
+    """The first lines of what torch and others tell at length."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2])

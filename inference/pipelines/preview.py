@@ -28,7 +28,8 @@ def fit_latent_colours(vae: Any) -> LatentColours:
     noise = torch.randn(FIT_SAMPLES, channels, FIT_PATCHES, FIT_PATCHES, generator=generator)
     latents = noise.repeat_interleave(FIT_PATCH_CELLS, 2).repeat_interleave(FIT_PATCH_CELLS, 3)
     with torch.inference_mode():
-        scaled = (latents / vae.config.scaling_factor).to(parameter.device, parameter.dtype)
+        scaled = latents / vae.config.scaling_factor + (getattr(vae.config, "shift_factor", 0) or 0)
+        scaled = scaled.to(parameter.device, parameter.dtype)
         pictures = vae.decode(scaled, return_dict=False)[0].float().cpu()
         cells = torch.nn.functional.adaptive_avg_pool2d(pictures, latents.shape[-1])
         known = latents.permute(0, 2, 3, 1).reshape(-1, channels)
@@ -46,14 +47,22 @@ def render_preview(latents: torch.Tensor, colours: LatentColours) -> npt.NDArray
 
 
 def predict_original(steps: Steps) -> torch.Tensor | None:
-    """The clean latents that the last call implies: x0 of Salimans & Ho 2022 (arXiv:2202.00512),
-    section 4, where the model's input is sqrt(a) x0 + sqrt(1 - a) noise. None before a call."""
+    """The clean latents that the last step implies: x0 of Salimans & Ho 2022 (arXiv:2202.00512),
+    section 4, where the model's input is sqrt(a) x0 + sqrt(1 - a) noise; where it is
+    (1 - s) x0 + s noise and the model predicts its flow, x0 of Lipman et al. 2023
+    (arXiv:2210.02747). [1, channels, h, w]; None before a step."""
     if steps.last_input is None or steps.last_prediction is None:
         return None
-    given, predicted = steps.last_input[:1], steps.last_prediction
-    kind = steps.scheduler.config.prediction_type
+    return steps.unpack(_predict(steps, steps.last_input[:1], steps.last_prediction))
+
+
+def _predict(steps: Steps, given: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
+    config = steps.scheduler.config
+    kind = config.get("prediction_type", "flow_prediction")
     if kind == "sample":
         return predicted
+    if kind == "flow_prediction":
+        return given - float(steps.last_timestep) / config.num_train_timesteps * predicted
     alpha = steps.scheduler.alphas_cumprod[round(float(steps.last_timestep))].clamp(min=1e-4)
     signal, noise = float(alpha.sqrt()), float((1 - alpha).sqrt())
     if kind == "v_prediction":

@@ -32,13 +32,19 @@ class Moment:
     generator: torch.Tensor
 
 
+def as_they_are(latents: torch.Tensor) -> torch.Tensor:
+    """Latents [1, channels, h, w]."""
+    return latents
+
+
 class Steps:
     """Hooks the scheduler of one picture; `resume` skips to a moment saved before.
 
     `calls` counts scheduler steps; some samplers need more than one for a step of the user's.
     `sample` is what the last of them returned.
     `steps` are those of the noise schedule, `total` those that are really taken: a picture that
-    starts from an image skips the first ones.
+    starts from an image skips the first ones. `unpack` makes [1, channels, h, w] of latents as the
+    pipeline has them.
     """
 
     def __init__(
@@ -59,6 +65,8 @@ class Steps:
         self.last_prediction: torch.Tensor | None = None
         self.last_timestep: Any = None
         self.sample: torch.Tensor | None = None
+        self.unpack: Callable[[torch.Tensor], torch.Tensor] = as_they_are
+        self._scaled: torch.Tensor | None = None
         self._resume = resume
         self._constants = dict(vars(scheduler))
         scheduler.step = self._hook_step(scheduler.step)
@@ -105,6 +113,7 @@ class Steps:
         def step(model_output: Any, timestep: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
             if self.is_skipping:
                 return (self._skip(sample),)
+            self.last_input = sample if self._scaled is None else self._scaled
             answer = real(model_output, timestep, sample, *args, **kwargs)
             self.calls += 1
             self.last_prediction, self.last_timestep = model_output, timestep
@@ -131,7 +140,7 @@ class Steps:
         def scale_model_input(sample: Any, *args: Any, **kwargs: Any) -> Any:
             if self.is_skipping:
                 return sample
-            self.last_input = real(sample, *args, **kwargs)
-            return self.last_input
+            self._scaled = real(sample, *args, **kwargs)
+            return self._scaled
 
         return scale_model_input

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from inference.pipelines import flux
 from inference.pipelines.loading import Model
 from inference.pipelines.request import Request
 from inference.pipelines.task import Plan, Task, all_steps
@@ -13,7 +14,11 @@ def plan(model: Model, request: Request, files: Sequence[bytes]) -> Plan:
 
 
 TASK = Task(
-    classes={"sd15": "StableDiffusionPipeline", "sdxl": "StableDiffusionXLPipeline"},
+    classes={
+        "sd15": "StableDiffusionPipeline",
+        "sdxl": "StableDiffusionXLPipeline",
+        flux.FAMILY: "FluxPipeline",
+    },
     reads=frozenset(),
     plan=plan,
     steps=all_steps,
