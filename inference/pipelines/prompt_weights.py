@@ -35,7 +35,7 @@ class Span:
 def parse_prompt(text: str) -> list[list[Span]]:
     """The spans of a prompt between its BREAKs; never empty. Weights lie within +-MAX_WEIGHT."""
     paragraphs: list[list[Span]] = [[]]
-    for span in _merge(_weigh(text)):
+    for span in _merge(_weigh(text)) or [Span("", 1.0)]:
         first, *others = BREAK.split(span.text)
         paragraphs[-1].append(Span(first, span.weight))
         paragraphs += [[Span(other, span.weight)] for other in others]

@@ -28,11 +28,16 @@ def draw(model: Model, request: Request, files: Sequence[bytes] = ()) -> Any:
 
 @dataclass
 class Drawn:
-    """`latents` as the VAE got them, `counts` the steps done after each call of the denoiser."""
+    """`counts` are the steps done after each call of the denoiser."""
 
     pixels: Any = None
-    latents: torch.Tensor | None = None
+    decoded: list[torch.Tensor] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
+
+    @property
+    def latents(self) -> torch.Tensor:
+        """As the VAE got them."""
+        return self.decoded[0]
 
 
 def watch(picture: Picture) -> Drawn:
@@ -41,7 +46,7 @@ def watch(picture: Picture) -> Drawn:
     call = picture.advance() if picture.call is None else picture.call
     while call is not None:
         if isinstance(call.owner, tuple) and call.owner[1] == "decode":
-            seen.latents = call.args[0]
+            seen.decoded.append(call.args[0])
         is_step = call.kind is Kind.STEP
         call = picture.advance(call.run())
         if is_step:
