@@ -69,10 +69,9 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@contextmanager
-def serving(folder: Path, models_dir: Path) -> Iterator[TritonServer]:
-    """A server with the tiny model in memory."""
-    place = TritonPlace(
+def place_in(folder: Path, models_dir: Path) -> TritonPlace:
+    """Where a server with the tiny model in memory runs, on free ports."""
+    return TritonPlace(
         root=ROOT,
         state=folder,
         ports=TritonPorts(free_port(), free_port(), free_port(), free_port()),
@@ -80,6 +79,12 @@ def serving(folder: Path, models_dir: Path) -> Iterator[TritonServer]:
         models_dir=models_dir,
         preload="tiny",
     )
+
+
+@contextmanager
+def serving(folder: Path, models_dir: Path) -> Iterator[TritonServer]:
+    """A server with the tiny model in memory."""
+    place = place_in(folder, models_dir)
     # After a test that killed the engine, Triton waits in vain for its last request.
     program = replace(triton(inference_python(), place), stop_seconds=3)
     try:

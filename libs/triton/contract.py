@@ -214,9 +214,10 @@ def parse_event(
 
 
 class ModelStats(_Event):
-    """A model that the engine knows; `bytes` 0: it is not in memory."""
+    """A model that the engine knows; `bytes` 0: it is not in memory. `steps` were run with it."""
 
     bytes: int = 0
+    steps: int = 0
 
 
 class Stats(_Event):
