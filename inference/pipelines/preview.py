@@ -28,8 +28,7 @@ def fit_latent_colours(vae: Any) -> LatentColours:
     noise = torch.randn(FIT_SAMPLES, channels, FIT_PATCHES, FIT_PATCHES, generator=generator)
     latents = noise.repeat_interleave(FIT_PATCH_CELLS, 2).repeat_interleave(FIT_PATCH_CELLS, 3)
     with torch.inference_mode():
-        scaled = latents / vae.config.scaling_factor + (getattr(vae.config, "shift_factor", 0) or 0)
-        scaled = scaled.to(parameter.device, parameter.dtype)
+        scaled = _unscale(latents, vae.config).to(parameter.device, parameter.dtype)
         pictures = vae.decode(scaled, return_dict=False)[0].float().cpu()
         cells = torch.nn.functional.adaptive_avg_pool2d(pictures, latents.shape[-1])
         known = latents.permute(0, 2, 3, 1).reshape(-1, channels)
@@ -37,6 +36,16 @@ def fit_latent_colours(vae: Any) -> LatentColours:
         wanted = cells.permute(0, 2, 3, 1).reshape(-1, 3)
         solution = torch.linalg.lstsq(known, wanted).solution
     return LatentColours(matrix=solution[:channels], bias=solution[channels])
+
+
+def _unscale(latents: torch.Tensor, config: Any) -> torch.Tensor:
+    """Latents as the VAE takes them: each pipeline of diffusers does this before it decodes."""
+    factor, shift = float(config.scaling_factor), float(getattr(config, "shift_factor", None) or 0)
+    mean, deviation = (getattr(config, f"latents_{name}", None) for name in ("mean", "std"))
+    if mean is None or deviation is None:
+        return latents / factor + shift
+    rows = torch.tensor([mean, deviation]).reshape(2, 1, -1, 1, 1)
+    return latents * rows[1] / factor + rows[0]
 
 
 def render_preview(latents: torch.Tensor, colours: LatentColours) -> npt.NDArray[np.uint8]:
@@ -62,7 +71,7 @@ def _predict(steps: Steps, given: torch.Tensor, predicted: torch.Tensor) -> torc
     if kind == "sample":
         return predicted
     if kind == "flow_prediction":
-        return given - float(steps.last_timestep) / config.num_train_timesteps * predicted
+        return given - float(steps.last_timestep) / int(config.num_train_timesteps) * predicted
     alpha = steps.scheduler.alphas_cumprod[round(float(steps.last_timestep))].clamp(min=1e-4)
     signal, noise = float(alpha.sqrt()), float((1 - alpha).sqrt())
     if kind == "v_prediction":

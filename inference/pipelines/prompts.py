@@ -55,21 +55,30 @@ def encode_words(model: Model, request: Request, notes: dict[str, Any]) -> dict[
     """
     encoders = find_encoders(model)
     require_layers(model, encoders, request.clip_skip)
-    texts = [request.prompt, request.negative_prompt]
-    chunked = [[split(encoder.tokenizer, text) for encoder in encoders] for text in texts]
-    count = max(len(chunks) for prompt in chunked for chunks in prompt)
-    if count > MAX_CHUNKS:
-        raise InvalidRequest(f"prompt: {count} chunks of 75 tokens are more than {MAX_CHUNKS}")
+    fields = ("prompt", "negative_prompt") if request.guidance > 1 else ("prompt",)
+    chunked = [
+        [split(encoder.tokenizer, getattr(request, field)) for encoder in encoders]
+        for field in fields
+    ]
+    counts = [max(map(len, chunks)) for chunks in chunked]
+    for field, count in zip(fields, counts, strict=True):
+        require_room(field, count)
     notes["prompt_tokens"] = sum(map(len, chunked[0][0]))
-    notes["prompt_chunks"] = count
-    wanted = encode(model, encoders, chunked[0], count, request.clip_skip)
+    notes["prompt_chunks"] = max(counts)
+    wanted = encode(model, encoders, chunked[0], max(counts), request.clip_skip)
     if request.guidance <= 1:
         return wanted
     if not request.negative_prompt and model.options.get("force_zeros_for_empty_prompt"):
         unwanted = {name: torch.zeros_like(value) for name, value in wanted.items()}
     else:
-        unwanted = encode(model, encoders, chunked[1], count, 0)
+        unwanted = encode(model, encoders, chunked[1], max(counts), 0)
     return wanted | {f"negative_{name}": value for name, value in unwanted.items()}
+
+
+def require_room(field: str, count: int) -> None:
+    """Raises InvalidRequest for more chunks than MAX_CHUNKS."""
+    if count > MAX_CHUNKS:
+        raise InvalidRequest(f"{field}: {count} chunks of 75 tokens are more than {MAX_CHUNKS}")
 
 
 def find_encoders(model: Model) -> list[Encoder]:

@@ -1,11 +1,13 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from inference.pipelines.loading import LoadError, Model, load_model
+from tests.inference.pipelines.models import Models
 
 CPU = torch.device("cpu")
 
@@ -14,6 +16,52 @@ def test_weights_stored_in_half_precision_are_computed_in_full(model: Model) -> 
     modules = (model.components[name] for name in ("text_encoder", "unet", "vae"))
     assert {weight.dtype for part in modules for weight in part.parameters()} == {torch.float32}
     assert (model.vae_scale, model.native_side) == (4, 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "channels"),
+    [
+        ("sd15", "sd15", 4),
+        ("sd15-inpainting", "sd15", 9),
+        ("sdxl", "sdxl", 4),
+        ("sdxl-inpainting", "sdxl", 9),
+        ("x4", "x4", 7),
+    ],
+)
+def test_folders_of_every_class_are_loaded(
+    models: Models, name: str, family: str, channels: int
+) -> None:
+    loaded = models[name]
+    assert (loaded.family, loaded.denoiser.config.in_channels) == (family, channels)
+    assert (loaded.vae_scale, loaded.native_side) == (4, 64)
+
+
+def test_the_refiner_is_refused_for_what_it_is(models: Models, tmp_path: Path) -> None:
+    write_index(models.folder("sdxl"), tmp_path, _class_name="StableDiffusionXLImg2ImgPipeline")
+    with pytest.raises(LoadError, match="is a StableDiffusionXLImg2ImgPipeline, not one of"):
+        load_model(tmp_path, CPU)
+
+
+def test_options_of_a_folder_are_kept(models: Models, tmp_path: Path) -> None:
+    assert models["sdxl"].options["force_zeros_for_empty_prompt"] is True
+    assert models["x4"].options == {"max_noise_level": 350}
+    folder = tmp_path / "tiny"
+    shutil.copytree(models.folder("sdxl"), folder)
+    write_index(folder, folder, force_zeros_for_empty_prompt=False)
+    assert load_model(folder, CPU).options["force_zeros_for_empty_prompt"] is False
+
+
+def test_a_safety_checker_is_neither_loaded_nor_missed(models: Models, tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    shutil.copytree(models.folder("sd15"), folder)
+    checker = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    write_index(folder, folder, safety_checker=checker, requires_safety_checker=True)
+    assert load_model(folder, CPU).components["safety_checker"] is None
+
+
+def write_index(source: Path, folder: Path, **changes: Any) -> None:
+    document = json.loads((source / "model_index.json").read_text(encoding="utf-8"))
+    (folder / "model_index.json").write_text(json.dumps(document | changes))
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
+from types import SimpleNamespace
+
 import numpy as np
+import pytest
 import torch
 
 from inference.pipelines.drawing import begin
-from inference.pipelines.loading import Model
 from inference.pipelines.preview import (
     LatentColours,
     fit_latent_colours,
@@ -10,17 +12,17 @@ from inference.pipelines.preview import (
     render_preview,
 )
 from tests.inference.drawn import finish
+from tests.inference.pipelines.cases import CASES
+from tests.inference.pipelines.models import Models
 from tests.inference.sample_requests import request
 
 
 class FlatVae(torch.nn.Module):
     """Decodes by a known linear map, enlarged four times: what a perfect fit would find."""
 
-    class config:
-        latent_channels, scaling_factor = 4, 0.5
-
     def __init__(self) -> None:
         super().__init__()
+        self.config = SimpleNamespace(latent_channels=4, scaling_factor=0.5)
         self.map = torch.nn.Parameter(torch.linspace(-0.4, 0.4, 12).reshape(4, 3))
 
     def decode(self, latents: torch.Tensor, return_dict: bool) -> tuple[torch.Tensor]:
@@ -47,12 +49,27 @@ def test_a_preview_has_a_pixel_for_each_latent_cell() -> None:
     assert picture[0, 0].tolist() == [128, 0, 128]
 
 
-def test_the_last_preview_shows_the_latents_that_come_out(model: Model) -> None:
+@pytest.mark.parametrize("name", CASES)
+def test_the_last_preview_shows_the_latents_that_come_out(models: Models, name: str) -> None:
     """The last step goes to sigma 0: there the predicted original is the result itself."""
-    picture = begin(model, request(steps=8, scheduler="euler"))
+    case = CASES[name]
+    model = models[case.model]
+    picture = begin(model, request(**case.changes, steps=5, scheduler="euler"), case.files)
     finish(picture)
     moment, original = picture.steps.moment(), predict_original(picture.steps)
     assert moment is not None and original is not None
     shown = render_preview(original, model.colours).astype(int)
     result = render_preview(moment.sample, model.colours).astype(int)
+    assert shown.shape == (64 // model.vae_scale, 64 // model.vae_scale, 3)
     assert np.abs(shown - result).max() <= 2
+
+
+def test_latents_of_a_vae_with_statistics_are_unscaled_by_them() -> None:
+    """Mean and deviation of each channel, as in the VAEs of some SDXL models: diffusers decodes
+    latents * deviation / factor + mean."""
+    vae = FlatVae()
+    vae.config.latents_mean, vae.config.latents_std = [0.5, -0.5, 1.0, 0.0], [2.0, 1.0, 0.5, 4.0]
+    colours = fit_latent_colours(vae)
+    deviation, mean = torch.tensor(vae.config.latents_std), torch.tensor(vae.config.latents_mean)
+    assert torch.allclose(colours.matrix, deviation[:, None] * vae.map.detach(), atol=1e-5)
+    assert torch.allclose(colours.bias, 0.1 + 0.5 * mean @ vae.map.detach(), atol=1e-5)

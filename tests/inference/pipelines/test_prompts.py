@@ -164,9 +164,16 @@ def test_extreme_weights_are_drawn(models: Models, family: str) -> None:
     assert all(value.isfinite().all() for value in words.values())
 
 
-def test_too_long_a_prompt_is_refused(models: Models) -> None:
-    with pytest.raises(InvalidRequest, match=f"33 chunks of 75 tokens are more than {MAX_CHUNKS}"):
-        begin(models["sd15"], request(prompt="a" * (32 * 75 + 1))).advance()
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+def test_too_long_a_prompt_is_refused(models: Models, field: str) -> None:
+    message = f"^{field}: 33 chunks of 75 tokens are more than {MAX_CHUNKS}"
+    with pytest.raises(InvalidRequest, match=message):
+        begin(models["sd15"], request(**{field: "a" * (32 * 75 + 1)})).advance()
+
+
+def test_a_negative_prompt_that_is_not_used_costs_no_chunks(models: Models) -> None:
+    _, notes = encode(models, "sd15", negative_prompt="a" * 5000, guidance=1.0)
+    assert notes["prompt_chunks"] == 1
 
 
 @families
