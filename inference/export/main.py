@@ -21,6 +21,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from inference.export import repository
+from inference.export.layout import REPOSITORY
 from inference.export.onnx_files import (
     NEWEST_OPSET,
     OLDEST_OPSET,
@@ -59,7 +60,7 @@ def main(words: Sequence[str]) -> int:
     except ExportFailed as error:
         print(f"easel: {error}", file=sys.stderr)
         return FAILED
-    show(f"wrote {output / repository.REPOSITORY}, {output / 'report.md'}")
+    show(f"wrote {output / REPOSITORY}, {output / 'report.md'}")
     return 0
 
 

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import onnxruntime
 import torch
 from torch.export import Dim
 
+from inference.export.layout import FILE
 from inference.export.parts import CHUNK_TOKENS, Part
-from inference.export.tensors import HEIGHT, TOKENS, WIDTH, random_tensors
+from inference.export.tensors import HEIGHT, TOKENS, WIDTH, random_tensors, relative_error
 
 # Torch writes the oldest and converts; ONNX Runtime 1.23 and later loads the newest.
 OLDEST_OPSET, NEWEST_OPSET = 18, 23
-FILE = "model.onnx"
 TOLERANCE = 1e-4
 # A protobuf file ends at 2 GiB: heavier weights lie beside it.
 INLINE_BYTES = 3 << 29
@@ -101,13 +100,6 @@ def _check(part: Part, session: Any, inputs: dict[str, torch.Tensor]) -> Check:
     errors = map(relative_error, answers, expected)
     shapes = {name: tuple(value.shape) for name, value in inputs.items()}
     return Check(shapes, max(errors), middle - began, ended - middle)
-
-
-def relative_error(answer: Any, expected: Any) -> float:
-    """max|answer - expected| / max|expected|; infinite for other shapes or values not finite."""
-    if answer.shape != expected.shape or not np.isfinite(answer).all():
-        return float("inf")
-    return float(np.abs(answer - expected).max() / max(float(np.abs(expected).max()), 1e-30))
 
 
 def _dynamic_shapes(part: Part) -> tuple[dict[int, Any], ...]:

@@ -10,24 +10,19 @@ from pathlib import Path
 from string import Template
 
 from inference.export import served_model
+from inference.export.layout import REPOSITORY, served_name
 from inference.export.onnx_files import NEWEST_OPSET
 from inference.export.parts import Part
 from inference.export.tensors import Tensor
 
 TEMPLATES = Path(__file__).with_name("templates")
 TARGETS = ("dev", "onnxruntime", "tensorrt")
-REPOSITORY = "repository"
 # TensorRT before 10.14 knows no Attention operator, which opset 23 brings.
 OPSETS = {"dev": NEWEST_OPSET, "onnxruntime": NEWEST_OPSET, "tensorrt": 18}
 # NVIDIA's containers of one release hold fitting versions of TensorRT and Triton.
 CONTAINER_RELEASE = "25.04"
 # What a TensorRT plan is made for: shares of the native sides, and chunks of a prompt.
 PROFILES = {"min": (0.5, 1), "opt": (1.0, 1), "max": (2.0, 4)}
-
-
-def served_name(model: str, part: str) -> str:
-    """The name of a part in Triton, where parts of several pipelines live side by side."""
-    return f"{model}-{part}"
 
 
 def onnx_folder(output: Path, target: str, model: str, part: str) -> Path:

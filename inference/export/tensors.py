@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 
 # Triton's names of the types that the parts take and give.
@@ -42,3 +44,10 @@ def random_tensors(
             values = torch.randn(shape, generator=generator)
         made[tensor.name] = values.to(dtype)
     return made
+
+
+def relative_error(answer: Any, expected: Any) -> float:
+    """max|answer - expected| / max|expected|; infinite for other shapes or values not finite."""
+    if answer.shape != expected.shape or not np.isfinite(answer).all():
+        return float("inf")
+    return float(np.abs(answer - expected).max() / max(float(np.abs(expected).max()), 1e-30))

@@ -24,6 +24,7 @@ class Compiled:
         torch._dynamo.config.recompile_limit = SHAPES_LIMIT
         torch._dynamo.config.accumulated_recompile_limit = 4 * SHAPES_LIMIT
         self._predict: Predict = torch.compile(_plain(forward), dynamic=False, backend=backend)
+        self.bytes = 0
         self._uses_graphs = device.type == "cuda"
         self._graphs: dict[Hashable, Graph] = {}
 

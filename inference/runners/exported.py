@@ -7,9 +7,8 @@ import numpy as np
 import torch
 from torch.utils import dlpack
 
-from inference.export.onnx_files import FILE, open_session
+from inference.export.layout import FILE, REPOSITORY, served_name
 from inference.export.parts import Part
-from inference.export.repository import REPOSITORY, served_name
 from inference.runners.inputs import Inputs
 
 
@@ -26,7 +25,11 @@ class OnnxRuntime:
         files += sorted(export.glob(f"onnx/{part.name}/{FILE}"))
         if not files:
             raise NoExport(f"there is no exported {part.name} below {export}")
+        # Imported by those who run it: it takes a while, and memory.
+        from inference.export.onnx_files import open_session
+
         self._session = open_session(files[0], threads)
+        self.bytes = sum(path.stat().st_size for path in files[0].parent.glob(f"{FILE}*"))
         self._output = part.outputs[0].name
 
     def predict(self, inputs: Inputs) -> torch.Tensor:
@@ -43,6 +46,7 @@ class Served:
         import triton_python_backend_utils as pb_utils
 
         self._triton = pb_utils
+        self.bytes = 0
         self._name = served_name(model, part.name)
         self._part = part
 

@@ -6,57 +6,47 @@ otherwise than the network, the network does itself; the log says so once, and `
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from inspect import signature
-from pathlib import Path
+from inspect import Signature, signature
 from typing import Any, Protocol
 
 import torch
 
-from inference.export.onnx_files import relative_error
 from inference.export.parts import CannotExport, Part, unet_part
-from inference.export.tensors import random_tensors
+from inference.export.tensors import random_tensors, relative_error
 from inference.pipelines.calls import Kind
 from inference.pipelines.loading import DENOISERS, Model, no_prediction
 from inference.pipelines.picture import suspend
+from inference.runners.choice import COMPILE, EAGER, ONNX_RUNTIME, TRITON, Choice
 from inference.runners.compiled import Compiled
 from inference.runners.exported import NoExport, OnnxRuntime, Served
 from inference.runners.inputs import Inputs, Unsupported, read_inputs
 
 log = logging.getLogger("easel.engine")
 
-EAGER, COMPILE, ONNX_RUNTIME, TRITON = RUNNERS = ("eager", "compile", "onnxruntime", "triton")
 # The greatest relative error at which a runner still computes the model that it is installed in:
 # a half-precision number has a thousandth's, and another model's answer differs by all of it.
 NEAR = {torch.float32: 1e-3, torch.float16: 5e-2, torch.bfloat16: 1e-1}
-GUIDED_ROWS = 2
-
-
-@dataclass(frozen=True)
-class Choice:
-    """`name` is one of RUNNERS. `exports` holds an export a model, `<exports>/<model>/`. `threads`
-    are ONNX Runtime's. Calls of `rows` rows at the model's own size are made ready at load."""
-
-    name: str
-    exports: Path
-    threads: int
-    rows: Sequence[int] = (GUIDED_ROWS,)
 
 
 @dataclass
 class Usage:
-    """Which calls the runner made and which the network itself, by reason."""
+    """Which calls the runner made and which the network itself, by reason. `bytes` are those of
+    the weights that the runner has beside the network's."""
 
     runner: str
     calls: int = 0
     eager: Counter[str] = field(default_factory=Counter)
+    bytes: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        return {"runner": self.runner, "calls": self.calls, "eager": dict(self.eager)}
+        return {"runner": self.runner, "runner_calls": self.calls, "eager_calls": dict(self.eager)}
 
 
 class Backend(Protocol):
+    bytes: int
+
     def predict(self, inputs: Inputs) -> torch.Tensor:
         """The prediction for inputs in the order of the contract, on any device."""
 
@@ -64,30 +54,50 @@ class Backend(Protocol):
 def install(model: Model, name: str, choice: Choice) -> Usage:
     """Compute the model's denoiser as chosen. `name` is what requests call the model.
 
-    The model must be suspended, and no picture may be under way. Adapted copies of a network are
-    never computed by the runner of their base: their forward is their own.
+    The model must be suspended, and no picture may be under way. What cannot be computed so stays
+    torch's, and is counted.
     """
     usage = Usage(choice.name)
     if choice.name == EAGER:
         return usage
-    part_name = next(known for known in DENOISERS if model.components.get(known) is not None)
-    network = model.components[part_name]
-    real = network.forward.__wrapped__
+    runner = Runner(name, usage, model.dtype)
+    part_name, network, real = _beneath(model)
+    runner.real, runner.signature = real, signature(real)
     try:
-        part = _contract(part_name, network)
-        backend = _make_backend(part, name, choice, real, model.device)
+        runner.part = _contract(part_name, network)
+        runner.backend = _make_backend(runner.part, name, choice, real, model.device)
+        usage.bytes = runner.backend.bytes
     except (CannotExport, NoExport) as error:
-        log.warning("%s is computed by torch, not by %s: %s", name, choice.name, error)
-        usage.eager[str(error)] = 0
-        return usage
-    runner = Runner(part, real, backend, usage, model.dtype, name)
-    network.forward = runner.forward
-    suspend(network, "forward", Kind.STEP, (model.identity, part_name), skipped=no_prediction)
+        runner.refusal = str(error)
+    _put(model, part_name, runner.forward)
     # Triton answers no model that is being loaded: there, the first picture's first call decides.
     if choice.name != TRITON:
         for rows in choice.rows:
             runner.warm_up(rows, model.device)
     return usage
+
+
+def install_adapted(model: Model, name: str, base: Model, usage: Usage) -> None:
+    """Count the calls of a model that adapters were added to, in the usage of its base. Its network
+    is the base's own, or a copy, which torch alone computes."""
+    if usage.runner == EAGER or model.denoiser is base.denoiser:
+        return
+    runner = Runner(name, usage, model.dtype, refusal="adapted copies of the network")
+    part_name, _, runner.real = _beneath(model)
+    _put(model, part_name, runner.forward)
+
+
+def _beneath(model: Model) -> tuple[str, Any, Callable[..., Any]]:
+    """Name of the denoiser, the denoiser, and what its suspended forward calls."""
+    name = next(known for known in DENOISERS if model.components.get(known) is not None)
+    network = model.components[name]
+    return name, network, network.forward.__wrapped__
+
+
+def _put(model: Model, part_name: str, forward: Callable[..., Any]) -> None:
+    network = model.components[part_name]
+    network.forward = forward
+    suspend(network, "forward", Kind.STEP, (model.identity, part_name), skipped=no_prediction)
 
 
 def _contract(part_name: str, network: Any) -> Part:
@@ -106,55 +116,53 @@ def _make_backend(
     return Served(part, name)
 
 
+@dataclass
 class Runner:
     """One denoiser's forward. Its first call is made both ways: a runner of another model's export
-    is never asked again."""
+    is never asked again. `refusal` says why all calls are torch's."""
 
-    def __init__(
-        self,
-        part: Part,
-        real: Callable[..., Any],
-        backend: Backend,
-        usage: Usage,
-        dtype: torch.dtype,
-        name: str,
-    ) -> None:
-        self._part, self._real, self._backend, self._name = part, real, backend, name
-        self._usage, self._dtype = usage, dtype
-        self._signature = signature(real)
-        self._is_proven = False
-        self._refusal = ""
+    name: str
+    usage: Usage
+    dtype: torch.dtype
+    refusal: str = ""
+    real: Callable[..., Any] = field(init=False)
+    signature: Signature = field(init=False)
+    part: Part = field(init=False)
+    backend: Backend = field(init=False)
+    is_proven: bool = False
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """As the network's own, for calls with `return_dict=False`."""
         try:
-            if self._refusal:
-                raise Unsupported(self._refusal)
-            inputs = read_inputs(self._part, self._signature, args, kwargs)
-            if not self._is_proven:
-                self._prove(inputs, self._real(*args, **kwargs)[0])
+            if self.refusal:
+                raise Unsupported(self.refusal)
+            inputs = read_inputs(self.part, self.signature, args, kwargs)
+            if not self.is_proven:
+                self._prove(inputs, self.real(*args, **kwargs)[0])
             answer = self._predict(inputs)
         except Unsupported as reason:
             self._note(str(reason))
-            return self._real(*args, **kwargs)
-        self._usage.calls += 1
+            return self.real(*args, **kwargs)
+        self.usage.calls += 1
         return (answer,)
 
     def warm_up(self, rows: int, device: torch.device) -> None:
         """Make a call of random numbers at the model's own size."""
-        tensors = random_tensors(self._part.inputs, rows, self._part.sides())
+        if self.refusal:
+            return self._note(self.refusal, calls=0)
+        tensors = random_tensors(self.part.inputs, rows, self.part.sides())
         sample, timestep, states, *more = (
-            value.to(device, torch.float32 if name == "timestep" else self._dtype)
+            value.to(device, torch.float32 if name == "timestep" else self.dtype)
             for name, value in tensors.items()
         )
-        names = [tensor.name for tensor in self._part.inputs[3:]]
+        names = [tensor.name for tensor in self.part.inputs[3:]]
         added = dict(zip(names, more, strict=True)) or None
         with torch.no_grad():
             self.forward(sample, timestep, states, added_cond_kwargs=added, return_dict=False)
 
     def _predict(self, inputs: Inputs) -> torch.Tensor:
         sample = inputs["sample"]
-        return self._backend.predict(inputs).to(sample.device, sample.dtype)
+        return self.backend.predict(inputs).to(sample.device, sample.dtype)
 
     def _prove(self, inputs: Inputs, expected: torch.Tensor) -> None:
         """Raises Unsupported, for good, unless the runner computes this model."""
@@ -163,20 +171,20 @@ class Runner:
         try:
             answer = self._predict(inputs)
         except Exception as error:
-            self._refusal = f"it fails: {type(error).__name__}: {error}"
-            raise Unsupported(self._refusal) from error
+            self.refusal = f"it fails: {type(error).__name__}: {error}"
+            raise Unsupported(self.refusal) from error
         difference = relative_error(answer.float().cpu().numpy(), expected.float().cpu().numpy())
-        if not difference <= NEAR[self._dtype]:
-            self._refusal = f"it computes another model (relative difference {difference:.1e})"
-            raise Unsupported(self._refusal)
-        self._is_proven = True
+        if not difference <= NEAR[self.dtype]:
+            self.refusal = f"it computes another model (relative difference {difference:.1e})"
+            raise Unsupported(self.refusal)
+        self.is_proven = True
 
-    def _note(self, reason: str) -> None:
-        if reason not in self._usage.eager:
+    def _note(self, reason: str, calls: int = 1) -> None:
+        if reason not in self.usage.eager:
             log.warning(
                 "calls of %s are computed by torch, not by %s: %s",
-                self._name,
-                self._usage.runner,
+                self.name,
+                self.usage.runner,
                 reason,
             )
-        self._usage.eager[reason] += 1
+        self.usage.eager[reason] += calls

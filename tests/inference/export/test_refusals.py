@@ -12,9 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from inference.export.main import ExportFailed, export_part, main, whole_or_nothing
-from inference.export.onnx_files import relative_error
 from inference.export.parts import Part
-from inference.export.tensors import Tensor
+from inference.export.tensors import Tensor, relative_error
 from tests.inference.tiny_pipeline import save_tiny_pipeline
 
 Spoil = Callable[[Path, Path], None]

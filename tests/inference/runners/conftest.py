@@ -9,7 +9,8 @@ from inference.export.onnx_files import write_onnx
 from inference.export.parts import load_part, unet_part
 from inference.export.repository import make_folders, render_model
 from inference.pipelines.loading import Model, load_model
-from inference.runners.runner import Choice, Usage, install
+from inference.runners.choice import Choice
+from inference.runners.runner import Usage, install
 
 # Torch tells this logger of every operation that it traces; pytest would keep it all.
 logging.getLogger("torch.__trace").propagate = False

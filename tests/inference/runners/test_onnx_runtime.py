@@ -1,6 +1,7 @@
 """Pictures drawn by ONNX Runtime, held against those that torch draws."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import torch
 
 from inference.pipelines.calls import Call
 from inference.pipelines.drawing import begin
-from inference.pipelines.loading import Model, load_model
+from inference.pipelines.loading import Model, load_model, suspend_parts
 from inference.pipelines.sharing import copy_sharing_weights
-from inference.runners.runner import Choice, install
+from inference.runners.choice import Choice
+from inference.runners.runner import install, install_adapted
 from tests.inference.drawn import draw, finish_together, step_call
 from tests.inference.runners.conftest import LoadRun
 from tests.inference.sample_requests import request
@@ -96,11 +98,16 @@ def test_an_export_of_another_model_is_never_used(models_dir: Path, exports: Pat
 def test_adapted_copies_of_the_network_are_torch_s_own(load_run: LoadRun) -> None:
     exported, usage = load_run("onnxruntime")
     before = usage.calls
-    twin: Any = copy_sharing_weights(exported.denoiser)
-    call = first_call(exported)
-    with torch.no_grad():
-        twin(*call.args, **call.kwargs)
+    parts = {**exported.components, "unet": copy_sharing_weights(exported.denoiser)}
+    adapted = replace(exported, identity=(exported.identity, "lora"), components=parts)
+    suspend_parts(adapted.identity, {"unet": parts["unet"]})
+    install_adapted(adapted, "tiny", exported, usage)
+    draw(adapted, request())
     assert usage.calls == before
+    assert dict(usage.eager) == {"adapted copies of the network": request().steps}
+    install_adapted(replace(exported), "tiny", exported, usage)
+    draw(exported, request())
+    assert usage.calls == before + request().steps
 
 
 def test_a_model_without_an_export_is_computed_by_torch(
@@ -110,4 +117,6 @@ def test_a_model_without_an_export_is_computed_by_torch(
         alone, usage = load_run("onnxruntime", exports=tmp_path)
     assert "there is no exported unet below" in caplog.text
     assert draw(alone, request()).tobytes() == draw(model, request()).tobytes()
-    assert list(usage.eager) == [f"there is no exported unet below {tmp_path / 'tiny'}"]
+    assert dict(usage.eager) == {
+        f"there is no exported unet below {tmp_path / 'tiny'}": request().steps
+    }
