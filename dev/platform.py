@@ -20,6 +20,7 @@ from dev.settings import (
     settings_of,
     shared_settings,
     sign_in_double_settings,
+    worker_settings,
 )
 from dev.state import ROOT
 
@@ -144,10 +145,15 @@ def front_programs(setup: Setup) -> Sequence[Program]:
 
 def background_programs(setup: Setup) -> Sequence[Program]:
     """What reads the tables from its first moment."""
-    key = {"EASEL_TRITON_CONTROL_KEY": setup.secrets["triton_control_key"]}
     money = {**provider_settings(setup), **mail_settings(setup)}
     return (
-        background(setup, "worker", "services.generation.worker", key, WORKER_STOP_SECONDS),
+        background(
+            setup,
+            "worker",
+            "services.generation.worker",
+            worker_settings(setup),
+            WORKER_STOP_SECONDS,
+        ),
         background(setup, "relay", "services.generation.relay", {}),
         background(setup, "billing", "services.payment.worker", money),
         background(setup, "account", "services.user.worker", account_settings(setup)),

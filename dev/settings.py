@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,6 +146,15 @@ def service_settings(setup: Setup, name: str) -> dict[str, str]:
             "EASEL_BILLING_DATABASE_URL": setup.database_url("billing"),
         }
     return {}
+
+
+def worker_settings(setup: Setup) -> dict[str, str]:
+    """What the GPU worker has beyond the others: ways to mend its Triton."""
+    return {
+        "EASEL_TRITON_CONTROL_KEY": setup.secrets["triton_control_key"],
+        "EASEL_WORKER_RESTART_TRITON": shlex.join([setup.python, "-m", "dev.restart_triton"]),
+        "EASEL_STATE_DIR": str(setup.state.home),
+    }
 
 
 def account_settings(setup: Setup) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from dev import processes, supervision
 from dev.parts.program import PartError, Program, services_python
-from dev.state import State
+from dev.state import ROOT, State
 from dev.supervision import ProcessState, Supervisor, render
 
 SLEEPER = "import os, time; print(os.environ['WORD'], flush=True); time.sleep(60)"
@@ -108,3 +109,18 @@ def test_a_long_state_folder_still_has_a_socket(tmp_path: Path) -> None:
     deep = State(tmp_path / ("a" * 60) / ("b" * 60))
     assert len(str(deep.supervisor_socket)) <= 107
     assert deep.supervisor_socket != State(tmp_path / "other").supervisor_socket
+
+
+def test_triton_is_restarted_for_whoever_asks(state: State) -> None:
+    supervisor = supervision.launch(state, services_python(), [sleeper("triton")])
+    try:
+        supervisor.start(["triton"])
+        wait_for(lambda: process(supervisor, "triton").state == "RUNNING")
+        before = process(supervisor, "triton").pid
+        command = [sys.executable, "-m", "dev.restart_triton"]
+        subprocess.run(
+            command, env={**os.environ, "EASEL_STATE_DIR": str(state.home)}, cwd=ROOT, check=True
+        )
+        wait_for(lambda: process(supervisor, "triton").pid not in (0, before))
+    finally:
+        supervisor.shutdown()
