@@ -130,5 +130,5 @@ def _key_shapes(unet: Any) -> list[tuple[int, ...]]:
 
 
 def _width(unet: Any, processor: str) -> int:
-    attention: torch.nn.Module = unet.get_submodule(processor.removesuffix(".processor"))
+    attention: Any = unet.get_submodule(processor.removesuffix(".processor"))
     return int(attention.to_k.weight.shape[0])

@@ -88,7 +88,7 @@ def _loaded_layers(pipeline: Any, adapter: str) -> list[LoraLayer]:
 
 def _settle(layer: LoraLayer, adapter: str) -> None:
     """A LoRA computes where its layer does and as finely."""
-    weight = layer.get_base_layer().weight
+    weight: Any = layer.get_base_layer().weight
     for change in (layer.lora_A[adapter], layer.lora_B[adapter]):
         change.to(weight.device, weight.dtype)
 

@@ -1,5 +1,6 @@
 """A tiny model with adapters for it, and diffusers' own pipelines with the same adapters."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tests.inference.tiny_pipeline import save_tiny_pipeline
 from tests.inference.tiny_sdxl import save_tiny_sdxl
 
 CPU = torch.device("cpu")
-SAVERS = {"sd15": save_tiny_pipeline, "sdxl": save_tiny_sdxl}
+SAVERS: dict[str, Callable[[Path], None]] = {"sd15": save_tiny_pipeline, "sdxl": save_tiny_sdxl}
 CLASSES = {
     "sd15": "StableDiffusion{}Pipeline",
     "sdxl": "StableDiffusionXL{}Pipeline",

@@ -50,6 +50,7 @@ def assert_drawn_as(
     model: Model,
     wanted: Request,
     files: Sequence[bytes] = (),
+    *,
     part: tuple[slice, slice] = WHOLE,
     **arguments: Any,
 ) -> npt.NDArray[np.uint8]:

@@ -69,7 +69,7 @@ def test_adapters_in_an_image_draw_the_picture_of_diffusers(shelf: Shelf, name: 
     wanted = request(task="inpaint", mask=MASK, **changes)
     arguments |= {"mask_image": make_mask(), "width": 64, "height": 64}
     plain = shelf.plain(wanted, "Inpaint")
-    assert_drawn_as(plain, shelf.adapted(wanted), wanted, FILES, DRAWN, **arguments)
+    assert_drawn_as(plain, shelf.adapted(wanted), wanted, FILES, part=DRAWN, **arguments)
 
 
 @pytest.mark.parametrize("scheduler", ["euler_a", "heun"])

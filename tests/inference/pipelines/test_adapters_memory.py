@@ -79,7 +79,7 @@ def fingerprint(model: Model) -> dict[str, Any]:
     return {
         name: (
             repr(part),
-            sorted(part.attn_processors.items()) if hasattr(part, "attn_processors") else None,
+            getattr(part, "attn_processors", None),
             str(part.config),
             [
                 (key, hashlib.sha256(value.numpy().tobytes()).hexdigest(), value.requires_grad)
@@ -122,8 +122,8 @@ def test_adapted_parts_suspend_pictures_once(shelf: Shelf) -> None:
 
 
 def test_a_copy_of_a_network_takes_changes_for_itself() -> None:
-    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
-    twin = copy_sharing_weights(network)
+    network: Any = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    twin: Any = copy_sharing_weights(network)
     assert twin[0].weight.data_ptr() == network[0].weight.data_ptr()
     assert twin[1].running_mean.data_ptr() == network[1].running_mean.data_ptr()
     twin.to(torch.float64)

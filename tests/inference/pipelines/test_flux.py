@@ -25,7 +25,7 @@ from tests.inference.sample_requests import request
 from tests.inference.tiny_adapters import save_lora
 from tests.inference.tiny_flux import save_tiny_flux
 
-SIDES = {"width": 64, "height": 64}
+SIDES: dict[str, Any] = {"width": 64, "height": 64}
 IMAGE = make_image()
 FILES = [encode(IMAGE), encode(MASK), encode(INNER), encode(SMALL)]
 ENLARGED = SMALL.resize((64, 64), Image.Resampling.LANCZOS)
@@ -80,7 +80,7 @@ def test_every_scheduler_draws_the_picture_of_diffusers(
 ) -> None:
     model = load_model(folder / name, torch.device("cpu"))
     wanted = request(scheduler=scheduler, steps=3)
-    limit = {"max_sequence_length": 512 if name == "dev" else 256}
+    limit: dict[str, Any] = {"max_sequence_length": 512 if name == "dev" else 256}
     reference = plain(folder / name, wanted)
     assert_drawn_as(reference, model, wanted, (), **SIDES, **limit)
 
@@ -99,7 +99,7 @@ def test_every_kind_of_request_draws_the_picture_of_diffusers(
     folder: Path, model: Model, changes: dict[str, Any]
 ) -> None:
     wanted = request(**{"steps": 2} | changes)
-    sides = {"width": wanted.width, "height": wanted.height}
+    sides: dict[str, Any] = {"width": wanted.width, "height": wanted.height}
     assert_drawn_as(plain(folder / "dev", wanted), model, wanted, (), **sides)
 
 
@@ -127,7 +127,9 @@ def test_every_task_draws_the_picture_of_diffusers(
     wanted = request(task=task, steps=steps, strength=strength, **changes)
     part = {"inpaint": WITHIN, "outpaint": MARGIN}.get(task, (slice(None), slice(None)))
     reference = plain(folder / "dev", wanted, kind)
-    assert_drawn_as(reference, model, wanted, FILES, part, **SIDES, **arguments, strength=strength)
+    assert_drawn_as(
+        reference, model, wanted, FILES, part=part, **SIDES, **arguments, strength=strength
+    )
 
 
 @pytest.mark.parametrize(
