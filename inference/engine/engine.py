@@ -2,8 +2,8 @@
 
 Its thread decides, and takes pictures on from call to call; the calls themselves are made by the
 step worker (batches of the denoiser), the side worker (encoders, VAE) and the loader. What they
-have done comes back through the inbox, as requests do, so nothing here needs a lock. Decisions are
-made between two steps; while a step is under way, answers are sent and new pictures made ready.
+have done comes back through the inbox, as requests do. Decisions are made between two steps; while
+a step is under way, answers are sent and new pictures made ready.
 """
 
 import logging
@@ -79,6 +79,7 @@ class Engine:
         self.metrics = EngineMetrics()
         self._lost = lost
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._door, self._is_closed = threading.Lock(), False
         self._arrivals = 0
         self._jobs = Jobs(self.metrics, settings.ageing_seconds)
         self._shelf = Shelf(settings, device, load)
@@ -102,9 +103,10 @@ class Engine:
 
     def submit(self, opener: Opener) -> None:
         """Hand a request over. Raises RuntimeError when the engine's thread has ended."""
-        if not self._thread.is_alive():
-            raise RuntimeError("the engine is not healthy: its thread has ended")
-        self._inbox.put(partial(self._accept, opener))
+        with self._door:
+            if self._is_closed or not self._thread.is_alive():
+                raise RuntimeError("the engine is not healthy: its thread has ended")
+            self._inbox.put(partial(self._accept, opener))
 
     def stop(self) -> None:
         """End the threads; requests under way fail as UNAVAILABLE."""
@@ -283,6 +285,8 @@ class Engine:
         return bool(gone)
 
     def _fail_all(self) -> None:
+        with self._door:
+            self._is_closed = True
         for job in list(self._jobs.all):
             self._jobs.fail(job, Failure.UNAVAILABLE, STOPPING)
         for _, sender, _ in self._admission.loads_asked:

@@ -88,10 +88,11 @@ def stats(
     *,
     pictures: Mapping[str, int],
     memory: Mapping[str, int],
-    models: Mapping[str, Mapping[str, float]],
+    models: Mapping[str, Mapping[str, Any]],
 ) -> Event:
     """`pictures`: `running`, `waiting`, `paused`, `finishing` (only decoding is left of these).
     `memory`: bytes of the `budget` and `used`. `models`, by name, those in memory or used since the
     start: `bytes` (0: not in memory), `pictures` (using it now), `steps` of pictures, `calls` of
-    its denoiser, `rows` of pictures in these and `padding_rows`."""
+    its denoiser, `rows` of pictures in these and `padding_rows`; its `runner`, the `runner_calls`
+    that this made and, by reason, the `eager_calls` that torch made in its place."""
     return {"type": "stats", **pictures, "memory": memory, "models": models}

@@ -52,8 +52,10 @@ class Operations:
             models={name: self._model_stats(name) for name in sorted(names)},
         )
 
-    def _model_stats(self, name: str) -> dict[str, float]:
+    def _model_stats(self, name: str) -> dict[str, Any]:
+        base = self._shelf.entries.get(Wanted(name, None))
         return {
+            **({} if base is None else base.usage.as_dict()),
             "bytes": sum(e.bytes for want, e in self._shelf.entries.items() if want.name == name),
             "pictures": sum(job.request.model == name for job in self._jobs.all),
             **asdict(self._stepper.counts.get(name, Counts())),

@@ -35,7 +35,7 @@ def require_finite(job: Job) -> None:
 def tell_steps(jobs: Jobs, job: Job) -> None:
     """Progress, preview and checkpoint for a step that is new."""
     steps = job.drawing.steps
-    if steps.done <= job.step_sent:
+    if steps.done <= max(job.step_sent, steps.done_before):
         return
     job.step_sent = steps.done
     is_due = _is_due(job.request.progress_every, steps.done, steps.total)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference.engine.scheduling import read_buckets
+from inference.runners.choice import EAGER, RUNNERS
 
 SHIPPED_MODEL = "demo"
 SHIPPED_FOLDER = Path("inference") / "demo_model"
@@ -19,7 +20,8 @@ class EngineSettings:
     made as one call, padded to one of the `batch_rows`; without any, each is a call of its own.
     Every `ageing_seconds` of waiting raise a request by one class. `memory_mib` bounds models and
     pictures together (0: what the device has); a bound too small for a request refuses it.
-    `metrics_port` 0 means none.
+    `runner` says how networks are computed (inference/runners); `exports_dir` holds what `easel
+    export` made of each model, by name. `metrics_port` 0 means none.
     """
 
     root: Path
@@ -31,6 +33,8 @@ class EngineSettings:
     batch_rows: tuple[int, ...]
     ageing_seconds: int
     memory_mib: int
+    runner: str
+    exports_dir: Path
     metrics_address: str
     metrics_port: int
 
@@ -51,6 +55,9 @@ def read_settings(
         return int(value)
 
     models_dir = environment.get("EASEL_MODELS_DIR", parameters.get("models_dir", ""))
+    exports_dir = text("exports_dir", "")
+    if (runner := text("runner", EAGER)) not in RUNNERS:
+        raise ValueError(f"runner must be one of {', '.join(RUNNERS)}, not {runner!r}")
     return EngineSettings(
         root=root,
         models_dir=Path(models_dir) if models_dir else root / "models",
@@ -61,6 +68,8 @@ def read_settings(
         batch_rows=read_buckets(text("batch_rows", "")),
         ageing_seconds=number("ageing_seconds", 10, 1),
         memory_mib=number("memory_mib", 0, 0),
+        runner=runner,
+        exports_dir=Path(exports_dir) if exports_dir else root / "exports",
         metrics_address=text("metrics_address", "127.0.0.1"),
         metrics_port=number("metrics_port", 0, 0),
     )

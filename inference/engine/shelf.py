@@ -18,6 +18,8 @@ from inference.engine.settings import EngineSettings, find_model_folder
 from inference.pipelines.adapters import adapt, adaptation
 from inference.pipelines.loading import LoadError, Model, check_folder, load_model
 from inference.pipelines.request import InvalidRequest, Request
+from inference.runners.choice import GUIDED_ROWS, Choice
+from inference.runners.runner import Usage, install, install_adapted
 
 ADAPTED_KEPT = 4
 FULL_PRECISION_BYTES = 4
@@ -48,6 +50,7 @@ class Entry:
     made_by: MadeBy
     load_seconds: float
     used: float
+    usage: Usage
 
 
 # What is loaded, and the work of it.
@@ -64,6 +67,8 @@ class Shelf:
         self.is_loading: Wanted | None = None
         self._reserved = 0
         self._settings = settings
+        rows = settings.batch_rows or (GUIDED_ROWS,)
+        self._choice = Choice(settings.runner, settings.exports_dir, settings.threads, rows)
         self._device = device
         self._load = load
 
@@ -111,13 +116,13 @@ class Shelf:
         folder = self.check(name)
         self._reserved = self.bytes_to_load(name)
         self.is_loading = Wanted(name, None)
-        return self.is_loading, lambda: self._load_base(folder)
+        return self.is_loading, lambda: self._load_base(name, folder)
 
     def adapting(self, request: Request) -> Loading:
         """The work of adapting a loaded model to a request, for another thread; it raises
         InvalidRequest for adapters that do not fit."""
         folder = self.check(request.model)
-        base = self.entries[Wanted(request.model, None)].model
+        base = self.entries[Wanted(request.model, None)]
         self.is_loading = wanted(request)
         return self.is_loading, lambda: self._adapt(base, folder, request)
 
@@ -147,16 +152,18 @@ class Shelf:
         for want in spare[: max(0, len(spare) - ADAPTED_KEPT)]:
             del self.entries[want]
 
-    def _load_base(self, folder: Path) -> Entry:
+    def _load_base(self, name: str, folder: Path) -> Entry:
         begun = time.monotonic()
         model = self._load(folder, self._device)
+        usage = install(model, name, self._choice)
         facts = made_by(folder, {}, device=self._device, dtype=model.dtype)
         taken = sum(weight_bytes(model.components).values())
-        return _entry(model, taken, facts, begun)
+        return _entry(model, taken + usage.bytes, facts, begun, usage)
 
-    def _adapt(self, base: Model, folder: Path, request: Request) -> Entry:
-        begun = time.monotonic()
+    def _adapt(self, base_entry: Entry, folder: Path, request: Request) -> Entry:
+        begun, base = time.monotonic(), base_entry.model
         model = adapt(base, request, self._find_folder)
+        install_adapted(model, request.model, base, base_entry.usage)
         names = [lora.name for lora in request.loras]
         names += [control.name for control in request.controls]
         names += [prompt.name for prompt in request.image_prompts]
@@ -164,7 +171,7 @@ class Shelf:
         facts = made_by(folder, folders, device=self._device, dtype=base.dtype)
         shared = weight_bytes(base.components)
         own = [n for at, n in weight_bytes(model.components).items() if at not in shared]
-        return _entry(model, sum(own), facts, begun)
+        return _entry(model, sum(own), facts, begun, base_entry.usage)
 
     def _find_folder(self, name: str) -> Path:
         return find_model_folder(self._settings, name)
@@ -178,9 +185,9 @@ class Shelf:
         return FULL_PRECISION_BYTES if self._device.type == "cpu" else FULL_PRECISION_BYTES // 2
 
 
-def _entry(model: Model, taken: int, facts: MadeBy, begun: float) -> Entry:
+def _entry(model: Model, taken: int, facts: MadeBy, begun: float, usage: Usage) -> Entry:
     now = time.monotonic()
-    return Entry(model, taken, facts, load_seconds=now - begun, used=now)
+    return Entry(model, taken, facts, load_seconds=now - begun, used=now, usage=usage)
 
 
 def stored_elements(folder: Path) -> int:
