@@ -41,7 +41,8 @@ class Steps:
     """Hooks the scheduler of one picture; `resume` skips to a moment saved before.
 
     `calls` counts scheduler steps; some samplers need more than one for a step of the user's.
-    `sample` is what the last of them returned.
+    `sample` is what the last of them returned, `done_before` are the steps of the user's that were
+    skipped.
     `steps` are those of the noise schedule, `total` those that are really taken: a picture that
     starts from an image skips the first ones. `unpack` makes [1, channels, h, w] of latents as the
     pipeline has them.
@@ -61,6 +62,7 @@ class Steps:
         self.steps = steps
         self.total = total
         self.calls = 0
+        self.done_before = 0
         self.last_input: torch.Tensor | None = None
         self.last_prediction: torch.Tensor | None = None
         self.last_timestep: Any = None
@@ -133,6 +135,7 @@ class Steps:
             setattr(self.scheduler, name, copy.copy(value))
         self.generator.set_state(saved.generator)
         self.sample = saved.sample
+        self.done_before = self.done
         return saved.sample
 
     def _hook_input(self, real: Callable[..., Any]) -> Callable[..., Any]:

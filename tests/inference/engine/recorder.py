@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,11 @@ class Recorder:
     def steps(self) -> list[int]:
         return [event["step"] for event in self.events if event["type"] == "progress"]
 
+    @property
+    def types(self) -> list[str]:
+        """What was told, step by step apart."""
+        return [event["type"] for event in self.events if event["type"] != "progress"]
+
     def wait(self) -> "Recorder":
         assert self.ended.wait(WAIT_SECONDS), "the engine did not answer"
         return self
@@ -82,6 +87,14 @@ def submit(
     body = request_text(**changes) if text is None else text
     engine.submit(lambda: Arrival(body, files, request_id, recorder))
     return recorder
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that the engine will do."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.002)
 
 
 def operate(engine: Engine, op: str, **fields: Any) -> Recorder:
