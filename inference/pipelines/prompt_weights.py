@@ -10,18 +10,20 @@ Source: "Attention/emphasis" in the wiki "Features" of AUTOMATIC1111/stable-diff
 
 import re
 from dataclasses import dataclass
+from itertools import groupby
 
 ROUND, SQUARE = 1.1, 1 / 1.1
 MAX_WEIGHT = 10.0
+# Possessive quantifiers: no text takes longer than its length says.
 TOKEN = re.compile(
     r"\\[\\()\[\]]"
-    r"|:\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\)"
+    r"|:\s*+([+-]?(?:\d++\.?+\d*+|\.\d++))\s*+\)"
     r"|[()\[\]]"
     r"|[^\\()\[\]:]+"
     r"|.",
     re.DOTALL,
 )
-BREAK = re.compile(r"\s*\bBREAK\b\s*")
+BREAK = re.compile(r"\bBREAK\b")
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,7 @@ def _weigh(text: str) -> list[Span]:
         if partner is None:
             spans.append(Span(_literal(token.group()), weights[-1]))
         elif partner > number:
-            factor = _factor(tokens[partner])
-            weights.append(max(-MAX_WEIGHT, min(MAX_WEIGHT, weights[-1] * factor)))
+            weights.append(_bound(weights[-1] * _factor(tokens[partner])))
         else:
             weights.pop()
     return spans
@@ -79,8 +80,12 @@ def _pair(tokens: list[re.Match[str]]) -> dict[int, int]:
 def _factor(closing: re.Match[str]) -> float:
     """What a closing bracket multiplies the weights of its content by."""
     if closing.group(1) is not None:
-        return float(closing.group(1))
+        return _bound(float(closing.group(1)))
     return SQUARE if closing.group() == "]" else ROUND
+
+
+def _bound(weight: float) -> float:
+    return max(-MAX_WEIGHT, min(MAX_WEIGHT, weight))
 
 
 def _literal(token: str) -> str:
@@ -90,9 +95,5 @@ def _literal(token: str) -> str:
 
 def _merge(spans: list[Span]) -> list[Span]:
     """Neighbours of one weight belong to one text, as if no brackets had been there."""
-    merged: list[Span] = []
-    for span in spans:
-        if merged and merged[-1].weight == span.weight:
-            span = Span(merged.pop().text + span.text, span.weight)
-        merged.append(span)
-    return merged
+    runs = groupby(spans, key=lambda span: span.weight)
+    return [Span("".join(span.text for span in run), weight) for weight, run in runs]
