@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dev.parts.program import LOOPBACK, Program, free_port, start, wait_ready
-from dev.parts.triton import TritonPlace, clear_leftovers, triton
+from dev.parts.triton import TritonPlace, clear_leftovers, find_stubs, triton
 from libs.storage.objects import StorageSettings
 from libs.testkit.postgres import Database
 from libs.testkit.triton import TritonServer, inference_python, place_in
@@ -35,16 +35,11 @@ class EngineStack:
     def client(self) -> TritonClient:
         return TritonServer(self.place).client()
 
-    def start_triton(self) -> None:
-        """Begin to start it; killed leftovers are cleared first."""
-        self.processes["triton"] = start(self._triton(), self.folder / "triton.log")
-
-    def wait_for_triton(self) -> None:
-        process = self.processes["triton"]
-        wait_ready(self._triton(), process, self.folder / "triton.log", START_SECONDS)
-
-    def _triton(self) -> Program:
-        return triton(inference_python(), self.place)
+    def start_triton(self) -> Program:
+        """Begin to start it; what a killed one left is cleared first."""
+        program = triton(inference_python(), self.place)
+        self.processes["triton"] = start(program, self.folder / "triton.log")
+        return program
 
     def start_program(self, name: str, module: str, role: str) -> None:
         """Start a worker or the relay; it says nothing when it is ready."""
@@ -67,19 +62,26 @@ class EngineStack:
 
     def kill(self, name: str) -> None:
         """As a machine that is lost: nothing is said, nothing is cleared."""
-        process = self.processes.pop(name)
+        process = self.processes[name]
         process.send_signal(signal.SIGKILL)
         process.wait(10)
 
+    def kill_engine(self) -> None:
+        """The process inside Triton that draws; Triton goes on, most often."""
+        for stub in find_stubs(self.place.shm_prefix):
+            os.kill(stub, signal.SIGKILL)
+
+    def supervise(self) -> None:
+        """Start a Triton that has ended, as whoever supervises it does."""
+        if self.processes["triton"].poll() is not None:
+            self.start_triton()
+
     def terminate(self, name: str) -> float:
         """Ask it to end; the seconds that it took."""
-        process, begun = self.processes.pop(name), time.monotonic()
+        process, begun = self.processes[name], time.monotonic()
         process.send_signal(signal.SIGTERM)
         process.wait(20)
         return time.monotonic() - begun
-
-    def pid(self, name: str) -> int:
-        return self.processes[name].pid
 
 
 def settings_for(place: TritonPlace, redis_url: str, storage: StorageSettings) -> dict[str, str]:
@@ -108,15 +110,15 @@ def engine_stack(
     place = place_in(folder, models_dir)
     stack = EngineStack(folder, place, settings_for(place, redis_url, storage), database)
     try:
-        stack.start_triton()
+        program = stack.start_triton()
         stack.start_program("relay", "services.generation.relay", "relay")
         for name in ("worker-0", "worker-1"):
             stack.start_worker(name)
-        stack.wait_for_triton()
+        wait_ready(program, stack.processes["triton"], folder / "triton.log", START_SECONDS)
         yield stack
     finally:
         for process in stack.processes.values():
-            process.send_signal(signal.SIGKILL)
+            process.kill()
         for process in stack.processes.values():
             process.wait(10)
         clear_leftovers(place)

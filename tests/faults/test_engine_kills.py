@@ -31,6 +31,7 @@ WISHES: tuple[dict[str, Any], ...] = (
     {"scheduler": "unipc", "seed": 300, "guidance": 1.0},
 )
 WHOLE = STEPS * sum(wish.get("num_images", 1) for wish in WISHES)
+BATCHES = 5  # one undisturbed, and one for each way to be lost
 KEPT_JOBS = 2  # that have a checkpoint in the store before something is killed
 TERMINATION_SECONDS = 5.0
 BATCH_SECONDS = 60.0
@@ -65,6 +66,7 @@ class Customers:
         for _ in range(round(BATCH_SECONDS / POLL_SECONDS)):
             if await what():
                 return
+            self.stack.supervise()
             await asyncio.sleep(POLL_SECONDS)
         pytest.fail(f"nothing came of it in {BATCH_SECONDS:g} s; see {self.stack.folder}")
 
@@ -136,9 +138,11 @@ async def test_every_picture_comes_and_is_the_same_whatever_is_killed(
         (stop_a_worker, 1.2 * WHOLE),
         (kill_a_worker, 1.9 * WHOLE),
         (kill_triton, 1.9 * WHOLE),
+        (kill_engine, 1.9 * WHOLE),
     ):
         files, steps = await lose(customers)
         assert files == undisturbed, lose.__name__
+        print(f"{lose.__name__}: {steps} steps for {WHOLE}")
         assert WHOLE <= steps < most, (lose.__name__, steps)
     await assert_nothing_is_left(customers)
 
@@ -167,7 +171,15 @@ async def kill_triton(customers: Customers) -> tuple[list[bytes], int]:
     batch = await customers.begin()
     lost = await customers.steps_run() - before
     customers.stack.kill("triton")
-    customers.stack.start_triton()
+    return await customers.finish(batch), lost + await customers.steps_run()
+
+
+async def kill_engine(customers: Customers) -> tuple[list[bytes], int]:
+    """A worker loads it anew; the jobs that were in it go on one after another, as suspects."""
+    before = await customers.steps_run()
+    batch = await customers.begin()
+    lost = await customers.steps_run() - before
+    customers.stack.kill_engine()
     return await customers.finish(batch), lost + await customers.steps_run()
 
 
@@ -177,6 +189,6 @@ async def assert_nothing_is_left(customers: Customers) -> None:
         captures = (await session.execute(CAPTURES)).all()
         assert (await session.execute(LEFT)).all() == []
         assert await ledger_check(session) == []
-    assert len(captures) == 4 * len(WISHES)
+    assert len(captures) == BATCHES * len(WISHES)
     assert {amount for _, amount in captures} == {PRICE}
     assert await customers.store.list_keys(CHECKPOINTS) == []
