@@ -72,7 +72,8 @@ class TritonPlace:
     """Where one Triton runs: `state` is a folder of its own, `root` the repository root.
 
     `models_dir` holds pipeline folders; None leaves the model that the repository ships.
-    `control_key` is asked of everybody who loads or unloads models.
+    `control_key` is asked of everybody who loads or unloads models. The models of `repositories`
+    are served beside the engine.
     """
 
     root: Path
@@ -82,6 +83,7 @@ class TritonPlace:
     models_dir: Path | None = None
     preload: str = "demo"
     threads: int = 2
+    repositories: tuple[Path, ...] = ()
 
     @property
     def shm_prefix(self) -> str:
@@ -160,6 +162,7 @@ def command(
         f"--cache-directory={install.package / 'tritonserver' / 'caches'}",
         "--model-control-mode=explicit",
         f"--load-model={MODEL}",
+        *_further_models(place),
         "--disable-auto-complete-config",
         f"--http-address={LOOPBACK}",
         f"--http-port={ports.http}",
@@ -175,6 +178,14 @@ def command(
         f"--grpc-restricted-protocol={RESTRICTED_APIS}:{CONTROL_HEADER}={place.control_key}",
         f"--http-restricted-api={RESTRICTED_APIS}:{CONTROL_HEADER}={place.control_key}",
     ]
+
+
+def _further_models(place: TritonPlace) -> list[str]:
+    words = [f"--model-repository={folder}" for folder in place.repositories]
+    models = sorted(
+        path.parent for folder in place.repositories for path in folder.glob("*/*.pbtxt")
+    )
+    return [*words, *(f"--load-model={model.name}" for model in models)]
 
 
 def environment(install: TritonInstall, place: TritonPlace) -> dict[str, str]:

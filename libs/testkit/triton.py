@@ -6,10 +6,11 @@ Its Python is that of the inference environment: EASEL_INFERENCE_PYTHON.
 import os
 import secrets
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -82,11 +83,20 @@ def place_in(folder: Path, models_dir: Path) -> TritonPlace:
 
 
 @contextmanager
-def serving(folder: Path, models_dir: Path) -> Iterator[TritonServer]:
-    """A server with the tiny model in memory."""
-    place = place_in(folder, models_dir)
+def serving(
+    folder: Path,
+    models_dir: Path,
+    repositories: tuple[Path, ...] = (),
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[TritonServer]:
+    """A server with the tiny model in memory, and with further repositories beside the engine's.
+
+    `variables` are settings of the engine.
+    """
+    place = replace(place_in(folder, models_dir), repositories=repositories)
     # After a test that killed the engine, Triton waits in vain for its last request.
     program = replace(triton(inference_python(), place), stop_seconds=3)
+    program = replace(program, env={**program.env, **variables})
     try:
         with running(program, folder, START_SECONDS):
             yield TritonServer(place)
