@@ -19,7 +19,7 @@ from dev.state import ROOT, State, find_state
 
 BACKINGS = ("local", "external")
 BENCH_MODULES = {"overhead": "bench.generation_overhead"}
-INFERENCE_BENCHES = ("demo-model",)
+INFERENCE_BENCHES = ("demo-model", "gpu", "runners", "serving")
 DOWN_EXIT = 1
 
 
@@ -70,7 +70,9 @@ def parse(words: list[str]) -> argparse.Namespace:
     unread: dict[str, Any] = {"prefix_chars": "\0", "add_help": False}
     export = verb("export", run_export, "a pipeline as ONNX files that Triton serves", **unread)
     export.add_argument("rest", nargs="*")
-    bench = verb("bench", run_bench, "run a benchmark: overhead, demo-model, ...")
+    bench = verb(
+        "bench", run_bench, "run a benchmark: overhead, demo-model, serving, runners, gpu ..."
+    )
     bench.add_argument("name")
     bench.add_argument("rest", nargs=argparse.REMAINDER)
     return parser.parse_args(words)
@@ -205,7 +207,9 @@ def run_queue_demo(setup: Setup, arguments: argparse.Namespace) -> int:
 def _tool_environment(state: State) -> dict[str, str]:
     """What tests and benchmarks find the checkout and the environments by."""
     given = {environment.variable(r): environment.python_of(state, r) for r in environment.RESOLVES}
-    return {**os.environ, "EASEL_ROOT": str(ROOT), **given}
+    # Waiting OpenMP threads that spin make a busy machine many times slower.
+    quiet = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    return {**quiet, "EASEL_ROOT": str(ROOT), **given}
 
 
 def run_tests(state: State, arguments: argparse.Namespace) -> int:

@@ -5,8 +5,9 @@ and `package`.
 """
 
 
-def _owned(resolve, data=(), migrations=()):
-    """Every Python file below this BUILD, and the other files its code reads at run time.
+def _owned(resolve, data=(), migrations=(), elsewhere=()):
+    """Every Python file below this BUILD, and the other files its code reads at run time. Files of
+    `elsewhere` belong to another target.
 
     Migrations are apart: no import shows them, and whoever runs them names them."""
     if data:
@@ -14,7 +15,7 @@ def _owned(resolve, data=(), migrations=()):
     python_sources(
         name="lib",
         resolve=resolve,
-        sources=["**/*.py", "!migrations/**"],
+        sources=["**/*.py", "!migrations/**"] + ["!" + path for path in elsewhere],
         dependencies=[":data"] if data else [],
     )
     statements = ["migrations/" + name for name in migrations if name.endswith(".sql")]
@@ -139,16 +140,24 @@ def inference_room(*below, data=()):
     __dependencies_rules__(
         ("*", "/**", "//3rdparty/**", ["//inference/%s/**" % name for name in below], "!*"),
     )
-    __dependents_rules__(("*", "//inference/**", "//tests/**", "!*"))
+    __dependents_rules__(("*", "//inference/**", "//bench/**", "//tests/**", "!*"))
     _owned("inference", data)
 
 
-def leaf(data=()):
+def leaf(data=(), inference=(), everywhere=()):
     """Programs on top of the house (`bench`, `sim`): they may import it; benchmarks and tests alone
-    import them."""
+    import them.
+
+    `inference`: files that run in the inference environment; `everywhere`: those of either."""
     __dependencies_rules__(("*", "*"))
     __dependents_rules__(("*", "/**", "//bench/**", "//tests/**", "!*"))
-    _owned("services", data)
+    _owned("services", data, elsewhere=inference)
+    if inference:
+        python_sources(
+            name="inference",
+            resolve="inference",
+            sources=list(inference) + list(everywhere),
+        )
 
 
 def local_platform(data=()):
