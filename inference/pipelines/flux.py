@@ -74,12 +74,13 @@ def encode_words(model: Model, request: Request, notes: dict[str, Any]) -> dict[
     """
     guided = bool(model.denoiser.config.guidance_embeds)
     limit = GUIDED_TOKENS if guided else UNGUIDED_TOKENS
-    tokens = len(model.components["tokenizer_2"](request.prompt).input_ids)
+    prompt = request.prompt.encode("utf-8", "replace").decode()
+    tokens = len(model.components["tokenizer_2"](prompt).input_ids)
     if tokens > limit:
         raise InvalidRequest(f"prompt: {tokens} tokens, and this model reads {limit}")
     notes |= {"prompt_tokens": tokens, "prompt_chunks": 1}
     sides = {"width": request.width, "height": request.height}
-    return {"prompt": request.prompt, "max_sequence_length": limit, **sides}
+    return {"prompt": prompt, "max_sequence_length": limit, **sides}
 
 
 def unpack(latents: torch.Tensor, request: Request, vae_scale: int) -> torch.Tensor:

@@ -18,12 +18,14 @@ from inference.pipelines.request import ImagePrompt, InvalidRequest, Request
 WEIGHTS = "ip_adapter.safetensors"
 ENCODER = "image_encoder"
 IMAGE_ENCODER = NetworkKind(CLIPVisionModelWithProjection, Kind.SIDE)
-# The first projection of each kind, and which width of the image encoder goes in.
+# Adapters by a weight that only they have: their first projection, and which width of the image
+# encoder goes in. Others (FaceID) want faces recognised by a network of another kind.
 PROJECTIONS = {
-    "image_proj.proj.weight": "projection_dim",
-    "image_proj.proj.0.weight": "hidden_size",
-    "image_proj.proj_in.weight": "hidden_size",
+    "image_proj.proj.weight": ("image_proj.proj.weight", "projection_dim"),
+    "image_proj.proj.3.weight": ("image_proj.proj.0.weight", "hidden_size"),
+    "image_proj.latents": ("image_proj.proj_in.weight", "hidden_size"),
 }
+BROKEN = (OSError, ValueError, KeyError, RuntimeError)
 
 
 def load_image_prompts(
@@ -41,12 +43,17 @@ def load_image_prompts(
     for where, folder in zip(places, folders, strict=True):
         _check_shapes(pipeline.unet, encoder.config, folder, f"{where}: {folder.name!r}")
     pipeline.register_modules(image_encoder=encoder)
-    pipeline.load_ip_adapter(
-        [str(folder) for folder in folders],
-        subfolder="",
-        weight_name=[WEIGHTS] * len(folders),
-        local_files_only=True,
-    )
+    try:
+        pipeline.load_ip_adapter(
+            [str(folder) for folder in folders],
+            subfolder="",
+            weight_name=[WEIGHTS] * len(folders),
+            local_files_only=True,
+        )
+    except torch.OutOfMemoryError:
+        raise
+    except BROKEN as error:
+        raise InvalidRequest(f"image_prompts: they cannot be loaded: {error}") from error
     pipeline.set_ip_adapter_scale([prompt.weight for prompt in prompts])
 
 
@@ -92,11 +99,12 @@ def _encoder_mark(folder: Path, where: str) -> tuple[str, tuple[int, ...]]:
 
 def _check_shapes(unet: Any, encoder: Any, folder: Path, what: str) -> None:
     shapes = _shapes(folder / WEIGHTS, what)
-    projections = [name for name in PROJECTIONS if name in shapes]
-    if not projections:
+    kind = next((mark for mark in PROJECTIONS if mark in shapes), None)
+    if kind is None:
         raise InvalidRequest(f"{what} is an IP-Adapter of a kind that is not supported")
-    width = getattr(encoder, PROJECTIONS[projections[0]])
-    if shapes[projections[0]][1] != width:
+    projection, side = PROJECTIONS[kind]
+    width = getattr(encoder, side)
+    if shapes.get(projection, (0, 0))[1] != width:
         raise InvalidRequest(f"{what} does not fit its own image encoder of {width} numbers")
     wanted = _key_shapes(unet)
     found = [

@@ -104,6 +104,7 @@ def load_model(folder: Path, device: torch.device, dtype: torch.dtype | None = N
         device=device,
         dtype=dtype,
     )
+    _settle_attributes(model.denoiser)
     suspend_parts(model.identity, components)
     return model
 
@@ -121,6 +122,14 @@ def _read_pipeline(folder: Path, class_name: str, dtype: torch.dtype) -> Any:
         )
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise LoadError(f"the model in {folder.name!r} cannot be loaded: {error}") from error
+
+
+def _settle_attributes(denoiser: Any) -> None:
+    """Transformers get an attribute with their first cache context: it must not come to be while
+    another thread copies them (`sharing.py`)."""
+    if hasattr(denoiser, "cache_context"):
+        with denoiser.cache_context("cond"):
+            pass
 
 
 def _usual_dtype(class_name: str, device: torch.device) -> torch.dtype:

@@ -100,6 +100,17 @@ def assert_unfit(shelf: Shelf, folder: Path, message: str) -> None:
         adapt(shelf.model, wanted, folder.parent.joinpath)
 
 
+def test_a_lora_that_does_not_fit_the_text_encoder(shelf: Shelf, tmp_path: Path) -> None:
+    tensors = load_file(shelf.folder / "style" / LORA_FILE)
+    wider = {
+        key: torch.ones(4, 48)
+        for key in tensors
+        if key.startswith("text_encoder") and "lora_A" in key
+    }
+    changed_lora(shelf, tmp_path / "wider", **wider)
+    assert_unfit(shelf, tmp_path / "wider", "does not fit this model")
+
+
 def test_a_lora_with_layers_that_the_model_lacks(shelf: Shelf, tmp_path: Path) -> None:
     layer = "unet.down_blocks.7.attentions.0.transformer_blocks.0.attn1.to_q"
     pair = {
@@ -107,7 +118,7 @@ def test_a_lora_with_layers_that_the_model_lacks(shelf: Shelf, tmp_path: Path) -
         f"{layer}.lora_B.weight": torch.ones(32, 4),
     }
     changed_lora(shelf, tmp_path / "more", **pair)
-    assert_unfit(shelf, tmp_path / "more", "1 of its 37 layers are not there")
+    assert_unfit(shelf, tmp_path / "more", "1 of its 39 layers are not there")
 
 
 def test_a_lora_with_other_weights_than_loras(shelf: Shelf, tmp_path: Path) -> None:
@@ -161,6 +172,22 @@ def test_an_image_prompt_that_does_not_fit_its_own_encoder(shelf: Shelf, tmp_pat
     save_ip_adapter(shelf.model, tmp_path / "wider", 7, projected=40)
     shutil.copytree(tmp_path / "wider" / "image_encoder", tmp_path / "mixed" / "image_encoder")
     with pytest.raises(InvalidRequest, match="does not fit its own image encoder of 40 numbers"):
+        adapt(shelf.model, wanted, tmp_path.joinpath)
+
+
+def test_image_prompts_of_another_kind_or_torn(shelf: Shelf, tmp_path: Path) -> None:
+    wanted = request(image_prompts=(ImagePrompt("face", 0, 1.0),))
+    shutil.copytree(shelf.folder / "face", tmp_path / "face")
+    weights = tmp_path / "face" / "ip_adapter.safetensors"
+    whole = load_file(weights)
+    save_file({k: v for k, v in whole.items() if k != "image_proj.norm.bias"}, weights)
+    with pytest.raises(InvalidRequest, match="^image_prompts: they cannot be loaded"):
+        adapt(shelf.model, wanted, tmp_path.joinpath)
+    save_file({k: v for k, v in whole.items() if "image_proj" not in k}, weights)
+    with pytest.raises(InvalidRequest, match=r"^image_prompts\.0\.name: .* kind that is not supp"):
+        adapt(shelf.model, wanted, tmp_path.joinpath)
+    weights.write_bytes(b"torn")
+    with pytest.raises(InvalidRequest, match=r"^image_prompts\.0\.name: .* has no readable"):
         adapt(shelf.model, wanted, tmp_path.joinpath)
 
 

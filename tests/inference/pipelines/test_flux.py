@@ -222,6 +222,19 @@ def test_what_flux_has_no_place_for_is_refused(
         begin(model, request(**changes), FILES)
 
 
+def test_half_of_a_character_is_a_character(model: Model) -> None:
+    pictures = [draw(model, request(prompt=prompt, steps=1)) for prompt in ("a \ud83c", "a ?")]
+    assert np.array_equal(*pictures)
+
+
+def test_drawing_gives_the_transformer_no_new_attributes(folder: Path) -> None:
+    """Another thread may be copying it."""
+    model = load_model(folder / "dev", torch.device("cpu"))
+    names = [sorted(vars(module)) for module in model.denoiser.modules()]
+    draw(model, request(steps=1))
+    assert [sorted(vars(module)) for module in model.denoiser.modules()] == names
+
+
 def test_models_without_a_shift_by_size_do_without_dpm(folder: Path) -> None:
     model = load_model(folder / "schnell", torch.device("cpu"))
     with pytest.raises(InvalidRequest, match="scheduler: dpmpp_2m .* euler, unipc can"):
