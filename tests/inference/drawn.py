@@ -15,6 +15,8 @@ from inference.pipelines.request import Request
 
 def finish(picture: Picture) -> Any:
     """Make every call at once; what was drawn."""
+    if picture.is_finished:
+        return picture.result
     call = picture.advance() if picture.call is None else picture.call
     while call is not None:
         call = picture.advance(call.run())
