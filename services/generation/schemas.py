@@ -74,7 +74,9 @@ class GenerationRequest(BaseModel):
     for upscale and 1 for the others by default.
     """
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE, EXAMPLE_FROM_IMAGE]})
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [EXAMPLE, EXAMPLE_FROM_IMAGE]}
+    )
 
     task: Task = "txt2img"
     model: str = Field(min_length=1, max_length=100)
