@@ -3,7 +3,7 @@
 `libs/triton/contract.py` states the same events for the services; a test compares the two.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -89,10 +89,13 @@ def stats(
     pictures: Mapping[str, int],
     memory: Mapping[str, int],
     models: Mapping[str, Mapping[str, Any]],
+    requests: Sequence[str],
 ) -> Event:
-    """`pictures`: `running`, `waiting`, `paused`, `finishing` (only decoding is left of these).
+    """`pictures`: `running`, `waiting`, `paused`, `finishing` (only decoding is left of these);
+    `requests` are the ids of all of these.
     `memory`: bytes of the `budget` and `used`. `models`, by name, those in memory or used since the
     start: `bytes` (0: not in memory), `pictures` (using it now), `steps` of pictures, `calls` of
     its denoiser, `rows` of pictures in these and `padding_rows`; its `runner`, the `runner_calls`
     that this made and, by reason, the `eager_calls` that torch made in its place."""
-    return {"type": "stats", **pictures, "memory": memory, "models": models}
+    named = {"memory": memory, "models": models, "requests": list(requests)}
+    return {"type": "stats", **pictures, **named}

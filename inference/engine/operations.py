@@ -50,6 +50,7 @@ class Operations:
             pictures={str(state): self._jobs.count(state) for state in states},
             memory={"budget": self._admission.budget, "used": self._admission.used_bytes()},
             models={name: self._model_stats(name) for name in sorted(names)},
+            requests=[job.request_id for job in self._jobs.all],
         )
 
     def _model_stats(self, name: str) -> dict[str, Any]:

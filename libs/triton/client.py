@@ -40,6 +40,7 @@ READY_SECONDS = 5.0
 LOAD_SECONDS = 60.0
 MODEL_LOAD_SECONDS = 300.0
 SIGN_OF_LIFE_SECONDS = 3.0
+LOST_AFTER_LOOKS = 2  # once may be a request that is on its way
 NOTHING = "{}"
 E = TypeVar("E", bound=BaseModel)
 KEEP_ALIVE = KeepAliveOptions()
@@ -60,8 +61,8 @@ class TritonClient:
     """A client of the model `diffusion`. Nothing is connected before the first call.
 
     `url` is host:port of Triton's gRPC endpoint; `control_key` lets it load the model anew. After
-    `quiet_seconds` without an event a generation asks whether the engine lives, and gives up when
-    that is not answered in `stall_seconds` either. Belongs to one event loop.
+    `quiet_seconds` without an event a generation asks whether the engine still has it, and gives up
+    when that is not answered in `stall_seconds` either. Belongs to one event loop.
     """
 
     def __init__(
@@ -84,15 +85,15 @@ class TritonClient:
     ) -> AsyncGenerator[AnyEvent, None]:
         """The events of one picture, `Done` last. Close the generator (`aclose`) to cancel.
 
-        `files` are what the request's indexes name: encoded pictures, a checkpoint. By its id the
-        request can be drained. Raises a TritonError: see libs.triton.errors for which one may be
-        tried again.
+        `files` are what the request's indexes name: encoded pictures, a checkpoint. `request_id` is
+        like no other: by it the request can be drained, and is known to be lost. Raises a
+        TritonError: see libs.triton.errors for which one may be tried again.
         """
         stream = self._stream(request.model_dump_json(), request_id, files)
         is_open = True
         try:
             while is_open:
-                event = await self._next_event(stream)
+                event = await self._next_event(stream, request_id)
                 is_open = not isinstance(event, Done)
                 yield event
         except grpc.aio.AioRpcError as failure:
@@ -157,22 +158,25 @@ class TritonClient:
         Needs the control key. Raises TritonError when it cannot be loaded.
         """
         async with self._reloading:
-            if await self._answers():
-                return False
+            is_loaded = True
+            try:
+                if await self.is_alive(min(SIGN_OF_LIFE_SECONDS, self._stall_seconds)):
+                    return False
+            except EngineStalled:
+                pass
+            except ServerDraining:  # an earlier load failed, or another one is under way
+                is_loaded = False
             connection, headers = self._connect(), self._control_headers
             # Triton takes a load of a loaded model for a wish that is fulfilled.
+            wishes = [connection.load_model]
+            if is_loaded:
+                wishes.insert(0, connection.unload_model)
             try:
-                await connection.unload_model(MODEL, headers=headers, client_timeout=LOAD_SECONDS)
-                await connection.load_model(MODEL, headers=headers, client_timeout=LOAD_SECONDS)
+                for wish in wishes:
+                    await wish(MODEL, headers=headers, client_timeout=LOAD_SECONDS)
             except InferenceServerException as error:
                 raise _classified(error) from error
             return True
-
-    async def _answers(self) -> bool:
-        try:
-            return await self.is_alive(min(SIGN_OF_LIFE_SECONDS, self._stall_seconds))
-        except (EngineStalled, ServerDraining):  # not loaded: an earlier load failed
-            return False
 
     async def close(self) -> None:
         """Give the connection back."""
@@ -212,13 +216,16 @@ class TritonClient:
             raise _classified(error)
         return result
 
-    async def _next_event(self, stream: Any) -> AnyEvent:
+    async def _next_event(self, stream: Any, request_id: str) -> AnyEvent:
         # Not a timeout around it: cancelling the read would cancel the request.
         reading = asyncio.ensure_future(anext(stream))
+        times_unknown = 0
         try:
             while not (await asyncio.wait({reading}, timeout=self._quiet_seconds))[0]:
-                if not await self.is_alive():
-                    raise EngineUnhealthy("the engine died during the generation")
+                is_known = request_id in (await self.stats()).requests
+                times_unknown = 0 if is_known else times_unknown + 1
+                if times_unknown == LOST_AFTER_LOOKS:
+                    raise EngineUnhealthy("another engine has taken the place of the one that drew")
             result, error = reading.result()
         except StopAsyncIteration:
             raise ServerUnavailable("the stream ended without a picture") from None

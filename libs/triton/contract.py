@@ -221,13 +221,15 @@ class ModelStats(_Event):
 
 
 class Stats(_Event):
-    """How many pictures have a slot, wait for one, and were put aside for urgent ones."""
+    """How many pictures have a slot, wait for one, and were put aside for urgent ones. `requests`
+    are the ids of all that the engine has not answered to the end."""
 
     type: Literal["stats"]
     running: int
     waiting: int
     paused: int
     models: dict[str, ModelStats]
+    requests: tuple[str, ...]
 
     @property
     def loaded(self) -> frozenset[str]:

@@ -81,7 +81,7 @@ class QuickEngine(TritonClient):
         return True
 
     async def stats(self) -> Stats:
-        return Stats(type="stats", running=0, waiting=0, paused=0, models={})
+        return Stats(type="stats", running=0, waiting=0, paused=0, models={}, requests=())
 
 
 def noise(request: GenerationRequest) -> Picture:

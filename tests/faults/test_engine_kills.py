@@ -34,7 +34,7 @@ WHOLE = STEPS * sum(wish.get("num_images", 1) for wish in WISHES)
 BATCHES = 5  # one undisturbed, and one for each way to be lost
 KEPT_JOBS = 2  # that have a checkpoint in the store before something is killed
 TERMINATION_SECONDS = 5.0
-BATCH_SECONDS = 60.0
+BATCH_SECONDS = 120.0
 POLL_SECONDS = 0.1
 KEYS = text("SELECT object_key FROM gallery.images WHERE job_id = :job ORDER BY seed")
 CAPTURES = text(

@@ -157,9 +157,11 @@ def test_a_checkpoint_is_the_bytes_that_came_beside_it() -> None:
 def test_the_answers_to_operations_are_ours() -> None:
     models = {"demo": {"bytes": 7, "pictures": 1}, "gone": {"bytes": 0}}
     pictures = {"running": 1, "waiting": 2, "paused": 3, "finishing": 4}
-    told = event_side.stats(pictures=pictures, memory={"budget": 9, "used": 7}, models=models)
+    memory, requests = {"budget": 9, "used": 7}, ["one", "two"]
+    told = event_side.stats(pictures=pictures, memory=memory, models=models, requests=requests)
     stats = Stats.model_validate_json(json.dumps(told))
     assert (stats.running, stats.waiting, stats.paused, stats.loaded) == (1, 2, 3, {"demo"})
+    assert stats.requests == ("one", "two")
     assert Drained.model_validate(event_side.drained(3)).jobs == 3
     assert Loaded.model_validate(event_side.loaded("demo", 1.5)).seconds == 1.5
     assert Unloaded.model_validate(event_side.unloaded("demo", True)).was_loaded
