@@ -17,7 +17,7 @@ from dev.parts.program import LOOPBACK, answers_http, free_port
 from dev.parts.triton import find_stubs
 from libs.testkit.triton import TritonServer, serving
 from libs.triton.client import TritonClient
-from libs.triton.contract import Done, GenerationRequest, Picture, Progress, Started
+from libs.triton.contract import AnyEvent, Done, GenerationRequest, Picture, Progress, Started
 from libs.triton.errors import (
     ControlRefused,
     EngineUnhealthy,
@@ -36,7 +36,7 @@ def request(**changes: Any) -> GenerationRequest:
     return GenerationRequest.model_validate({**small, **rest, **changes})
 
 
-async def events_of(client: TritonClient, **changes: Any) -> list[Started | Progress | Done]:
+async def events_of(client: TritonClient, **changes: Any) -> list[AnyEvent]:
     return [event async for event in client.generate(request(**changes))]
 
 
