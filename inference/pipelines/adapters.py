@@ -24,7 +24,14 @@ from inference.pipelines.image_prompts import (
     image_prompt_arguments,
     load_image_prompts,
 )
-from inference.pipelines.loading import DENOISERS, ENCODERS, Model, make_pipeline, suspend_parts
+from inference.pipelines.loading import (
+    DENOISERS,
+    ENCODERS,
+    LOADING,
+    Model,
+    make_pipeline,
+    suspend_parts,
+)
 from inference.pipelines.lora import load_loras
 from inference.pipelines.request import InvalidRequest, Request
 from inference.pipelines.sharing import copy_sharing_weights
@@ -59,9 +66,10 @@ def adapt(model: Model, request: Request, find_folder: FindFolder) -> Model:
     if adaptation(request) is None:
         return model
     folders = find_adapters(model, request, find_folder)
-    parts = _adapt_weights(model, request, folders)
-    if request.controls:
-        parts["controlnet"] = load_controls(model, folders["controls"], closed=request.tiling)
+    with LOADING:
+        parts = _adapt_weights(model, request, folders)
+        if request.controls:
+            parts["controlnet"] = load_controls(model, folders["controls"], closed=request.tiling)
     added = adaptation(request)
     identity = (model.identity, added)
     return replace(model, identity=identity, adaptation=added, components=parts)

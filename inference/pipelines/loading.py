@@ -3,6 +3,7 @@
 import copy
 import inspect
 import json
+import threading
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import wraps
@@ -38,6 +39,8 @@ PLAIN = dict.fromkeys(WITHOUT) | {
 OPTIONS = ("force_zeros_for_empty_prompt", "requires_aesthetics_score", "max_noise_level")
 DENOISERS = ("unet", "transformer")
 ENCODERS = ("text_encoder", "text_encoder_2", "image_encoder")
+# Diffusers, transformers and PEFT change torch.nn.Module itself while they load.
+LOADING = threading.RLock()
 transformers_logging.disable_progress_bar()
 diffusers.utils.logging.disable_progress_bar()
 # Their warnings speak to programmers, one for every adapter that leaves a part alone.
@@ -83,7 +86,11 @@ def load_model(folder: Path, device: torch.device, dtype: torch.dtype | None = N
     """
     class_name = check_folder(folder)
     require_parts(folder)
-    dtype = dtype or _usual_dtype(class_name, device)
+    with LOADING:
+        return _load(folder, class_name, device, dtype or _usual_dtype(class_name, device))
+
+
+def _load(folder: Path, class_name: str, device: torch.device, dtype: torch.dtype) -> Model:
     pipeline = _read_pipeline(folder, class_name, dtype)
     components = dict(pipeline.components)
     scheduler = components.pop("scheduler")
