@@ -8,14 +8,18 @@ from base64 import b64encode
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+CHUNK_BYTES = 2**20
 
 
 class StorageUnavailable(Exception):
@@ -45,6 +49,8 @@ def build_client(settings: StorageSettings, endpoint_url: str | None) -> "S3Clie
         config=Config(
             signature_version="s3v4",
             s3={"addressing_style": "path" if endpoint_url else "virtual"},
+            # else the checksum of a whole object is expected of the part of it that was asked for
+            response_checksum_validation="when_required",
             retries={"max_attempts": 3, "mode": "standard"},
             connect_timeout=3,
             read_timeout=20,
@@ -86,6 +92,28 @@ class ObjectStore:
             return self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
         except (BotoCoreError, ClientError) as error:
             raise StorageUnavailable(f"get {key}") from error
+
+    async def download(self, key: str, file: Path) -> None:
+        """Append to a file what it lacks of an object. Raises StorageUnavailable, having kept what
+        came before."""
+        await asyncio.to_thread(self._download, key, file)
+
+    def _download(self, key: str, file: Path) -> None:
+        begin = file.stat().st_size if file.exists() else 0
+        try:
+            answer = self._client.get_object(Bucket=self.bucket, Key=key, Range=f"bytes={begin}-")
+            with closing(answer["Body"]) as body, file.open("ab") as opened:
+                for chunk in body.iter_chunks(CHUNK_BYTES):
+                    opened.write(chunk)
+        except (BotoCoreError, ClientError) as error:
+            raise StorageUnavailable(f"download {key}: {error}") from error
+
+    async def upload(self, key: str, file: Path) -> None:
+        """Store a file of any size. Raises StorageUnavailable."""
+        try:
+            await asyncio.to_thread(self._client.upload_file, str(file), self.bucket, key)
+        except (BotoCoreError, ClientError, Boto3Error) as error:
+            raise StorageUnavailable(f"upload {key}") from error
 
     async def read_at_most(self, key: str, max_bytes: int) -> bytes | None:
         """The first bytes of an object; None if there is none. Raises StorageUnavailable."""

@@ -1,8 +1,11 @@
 """Settings of the generation service's three processes: the API, the worker, the relay."""
 
+from pathlib import Path
+
 from libs.auth.tenant_application import TenantServiceSettings
 from libs.kernel.settings import Settings
 from libs.moderation.settings import ModerationSettings
+from libs.storage.objects import ObjectStore, StorageSettings
 from services.generation.waiting import Overload
 
 
@@ -22,12 +25,23 @@ class BackgroundSettings(Settings):
     metrics_port: int
 
 
-class WorkerSettings(BackgroundSettings, ModerationSettings):
+class ModelStoreSettings(Settings):
+    """Where models come from. Without a bucket Triton's folder holds all that there are."""
+
+    s3_bucket_models: str = ""
+    s3_region: str
+    s3_endpoint_url: str | None = None
+    s3_access_key_id: str | None = None
+    s3_secret_access_key: str | None = None
+
+
+class WorkerSettings(BackgroundSettings, ModerationSettings, ModelStoreSettings):
     """The worker beside one Triton server.
 
     `worker_checkpoint_every`: steps between two checkpoints of a picture, 0 for none.
     `worker_restart_triton`: the command that restarts Triton here, where loading its engine anew
-    does not help; without one whoever probes Triton has to.
+    does not help; without one whoever probes Triton has to. `models_dir` is Triton's, too; of what
+    was fetched into it at most `worker_models_gib` stay, 0 for no limit.
     """
 
     triton_grpc_url: str
@@ -36,16 +50,39 @@ class WorkerSettings(BackgroundSettings, ModerationSettings):
     worker_concurrency: int = 4
     worker_checkpoint_every: int = 5
     worker_restart_triton: str = ""
+    models_dir: Path | None = None
+    worker_models_gib: float = 0.0
+    worker_prefetch: str = ""  # models that are fetched before anybody asks, separated by commas
     s3_bucket_images: str
-    s3_region: str
-    s3_endpoint_url: str | None = None
-    s3_access_key_id: str | None = None
-    s3_secret_access_key: str | None = None
 
     @property
     def pools(self) -> tuple[str, ...]:
         """The GPU pools whose jobs this worker runs."""
-        return tuple(pool.strip() for pool in self.worker_pool.split(","))
+        return split_words(self.worker_pool)
+
+
+def split_words(text: str) -> tuple[str, ...]:
+    """What is between commas."""
+    return tuple(word for part in text.split(",") if (word := part.strip()))
+
+
+def store_of(settings: ModelStoreSettings, bucket: str) -> ObjectStore:
+    """A bucket of the settings' object storage."""
+    return ObjectStore(
+        StorageSettings(
+            region=settings.s3_region,
+            bucket=bucket,
+            endpoint_url=settings.s3_endpoint_url,
+            access_key_id=settings.s3_access_key_id,
+            secret_access_key=settings.s3_secret_access_key,
+        )
+    )
+
+
+def model_store_of(settings: ModelStoreSettings) -> ObjectStore | None:
+    """The bucket of models, if there is one."""
+    bucket = settings.s3_bucket_models
+    return store_of(settings, bucket) if bucket else None
 
 
 class RelaySettings(BackgroundSettings):

@@ -22,6 +22,7 @@ SegmentName = Literal[
     "queued",
     "rest",
     "claimed",
+    "model_fetch",
     "model_load",
     "steps",
     "paused",
@@ -38,10 +39,11 @@ class TimelineSegment(BaseModel):
     """A stretch of a job's life.
 
     `queued`: waits for its turn; `rest`: waits after a failure; `claimed`: a worker has it and the
-    engine has no slot for it yet; `model_load`; `steps`: denoising; `paused`: something more urgent
-    had its slot; `decode`: latents to pixels; `upload`; `settle`: the closing transaction; `lost`:
-    a worker had it and died; `failed`: it had ended, before it was queued again. `image` counts
-    from 0. `reason`: why it was queued again.
+    engine has no slot for it yet; `model_fetch`: object storage to disk; `model_load`: disk to
+    memory; `steps`: denoising; `paused`: something more urgent had its slot; `decode`: latents to
+    pixels; `upload`; `settle`: the closing transaction; `lost`: a worker had it and died; `failed`:
+    it had ended, before it was queued again. `image` counts from 0. `reason`: why it was queued
+    again.
     """
 
     name: SegmentName

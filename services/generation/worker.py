@@ -7,6 +7,7 @@ is due. SIGTERM: no new claims; what runs is handed back at its next step, for a
 import asyncio
 import os
 import socket
+from collections.abc import Sequence
 from uuid import UUID
 
 from celery import Celery, signals
@@ -18,19 +19,28 @@ from libs.jobs.bridge import AsyncBridge
 from libs.jobs.celery_app import build_celery, queue_of_pool, run_worker
 from libs.kernel.settings import load
 from libs.moderation.settings import build_moderation
-from libs.storage.objects import ObjectStore, StorageSettings
-from libs.telemetry.logs import configure_logs
+from libs.storage.objects import StorageUnavailable
+from libs.telemetry.logs import configure_logs, get_logger
 from libs.telemetry.metrics import serve_metrics
 from libs.telemetry.tracing import configure_tracing
 from libs.triton.client import TritonClient
+from libs.triton.errors import TritonError
 from services.generation.client.tier_changes import UPKEEP_QUEUE
 from services.generation.service.abandoned import clear_checkpoints_forever
 from services.generation.service.drawing import Studio
 from services.generation.service.execution import TURN_SECONDS, Worker, work_until_idle
+from services.generation.service.model_folders import ModelFolders
 from services.generation.service.presence import be_present
 from services.generation.service.reweighing import reweigh_jobs
-from services.generation.settings import WorkerSettings
+from services.generation.settings import (
+    WorkerSettings,
+    model_store_of,
+    split_words,
+    store_of,
+)
 from services.generation.tasks import register_reweighing, register_wake_up
+
+log = get_logger(__name__)
 
 
 async def build_worker(settings: WorkerSettings) -> Worker:
@@ -38,15 +48,7 @@ async def build_worker(settings: WorkerSettings) -> Worker:
     engine = build_engine(
         settings.database_url, application="easel-worker", pool_size=settings.worker_concurrency
     )
-    store = ObjectStore(
-        StorageSettings(
-            region=settings.s3_region,
-            bucket=settings.s3_bucket_images,
-            endpoint_url=settings.s3_endpoint_url,
-            access_key_id=settings.s3_access_key_id,
-            secret_access_key=settings.s3_secret_access_key,
-        )
-    )
+    store = store_of(settings, settings.s3_bucket_images)
     triton = TritonClient(settings.triton_grpc_url, control_key=settings.triton_control_key)
     return Worker(
         name=f"{socket.gethostname()}:{os.getpid()}",
@@ -62,7 +64,26 @@ async def build_worker(settings: WorkerSettings) -> Worker:
         ),
         stopping=asyncio.Event(),
         restart_command=settings.worker_restart_triton,
+        models=build_models(settings, triton),
     )
+
+
+def build_models(settings: WorkerSettings, triton: TritonClient) -> ModelFolders | None:
+    """Where models are fetched from and to, if there is a bucket of them."""
+    store = model_store_of(settings)
+    if store is None or settings.models_dir is None:
+        return None
+    budget = round(settings.worker_models_gib * 2**30)
+    return ModelFolders(store, settings.models_dir, triton, budget)
+
+
+async def prefetch(models: ModelFolders, names: Sequence[str]) -> None:
+    """Fetch models before anybody asks; one that cannot be had now is tried when it is needed."""
+    for name in names:
+        try:
+            await models.require(name)
+        except (StorageUnavailable, TritonError, OSError) as error:
+            log.warning("model_not_prefetched", model=name, error=repr(error))
 
 
 async def reweigh(worker: Worker, user_id: UUID) -> int:
@@ -90,6 +111,8 @@ def main() -> None:
     bridge.start(be_present(worker))
     bridge.start(worker.watchdog.watch_forever(worker.places))
     bridge.start(clear_checkpoints_forever(worker.sessions, worker.studio.store))
+    if worker.models is not None:
+        bridge.start(prefetch(worker.models, split_words(settings.worker_prefetch)))
     queues = [*map(queue_of_pool, settings.pools), UPKEEP_QUEUE]
 
     def stop_claiming(**_signal: object) -> None:

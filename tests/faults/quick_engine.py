@@ -80,6 +80,9 @@ class QuickEngine(TritonClient):
     async def is_ready(self) -> bool:
         return True
 
+    async def unload_model(self, name: str) -> bool:
+        return False
+
     async def stats(self) -> Stats:
         return Stats(type="stats", running=0, waiting=0, paused=0, models={}, requests=())
 

@@ -6,6 +6,7 @@ import enum
 import itertools
 import math
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from prometheus_client import Histogram
 
 from libs.db.engine import Sessions
 from libs.db.outages import is_away
+from libs.kernel.clock import utc_now
 from libs.moderation.findings import ModerationUnavailable
 from libs.storage.objects import StorageUnavailable
 from libs.telemetry.logs import get_logger
@@ -43,6 +45,7 @@ from services.generation.service.closing import (
 from services.generation.service.drawing import Studio, draw_images, request_id_of
 from services.generation.service.drawn import Drawing
 from services.generation.service.engine_room import Places, Watchdog
+from services.generation.service.model_folders import ModelFolders
 
 log = get_logger(__name__)
 TURN_SECONDS = 5.0
@@ -73,7 +76,8 @@ class Interruption(enum.Enum):
 class Worker:
     """One worker process beside one Triton server; `stopping` is set at SIGTERM.
 
-    It runs up to `slots` jobs at once. `loaded` are the models that its engine has in memory.
+    It runs up to `slots` jobs at once. `loaded` are the models that its engine has in memory,
+    `models` where it fetches others.
     """
 
     name: str
@@ -85,6 +89,7 @@ class Worker:
     loaded: set[str] = field(default_factory=set)
     places: Places = field(default_factory=Places)
     restart_command: str = ""
+    models: ModelFolders | None = None
     watchdog: Watchdog = field(init=False)
 
     def __post_init__(self) -> None:
@@ -209,7 +214,7 @@ async def draw_under_lease(worker: Worker, drawing: Drawing, keeper: Keeper) -> 
 async def draw_in_place(worker: Worker, drawing: Drawing, keeper: Keeper) -> None:
     """Draw what is missing, until it is whole or the worker stops. Raises what drawing raises."""
     is_suspect = engine_deaths(drawing.job) > 0
-    async with worker.places.take(alone=is_suspect):
+    async with model_in_place(worker, drawing), worker.places.take(alone=is_suspect):
         if is_suspect:
             await require_engine(worker.studio.triton)
         drawing.files = await fetch_inputs(
@@ -217,6 +222,20 @@ async def draw_in_place(worker: Worker, drawing: Drawing, keeper: Keeper) -> Non
         )
         with keeper.at_work():
             await draw_images(worker.studio, drawing, keeper, worker.stopping)
+
+
+@contextlib.asynccontextmanager
+async def model_in_place(worker: Worker, drawing: Drawing) -> AsyncIterator[None]:
+    """The model's files are there inside the block, fetched if need be."""
+    if worker.models is None:
+        yield
+        return
+    begun = utc_now()
+    async with worker.models.using(drawing.request.model) as was_fetched:
+        if was_fetched:
+            drawing.mark("model_fetch", begun)
+            drawing.mark("claimed")
+        yield
 
 
 async def require_engine(triton: TritonClient) -> None:
