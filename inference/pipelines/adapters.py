@@ -1,5 +1,9 @@
 """A model with what a request adds to it: LoRAs, ControlNets, IP-Adapters, closed edges.
 
+An adapter is a folder with a card, `easel.json`: {"kind": "lora" | "controlnet" | "ip_adapter",
+"base": "sd15" | "sdxl" | "flux"}. A LoRA has one safetensors file beside it, a ControlNet what
+diffusers saves of one, an IP-Adapter `ip_adapter.safetensors` and `image_encoder/`.
+
 The base model is never touched: parts that change are copied in structure and share its weights
 (`sharing.py`), the others are the base's own. So pictures with and without a ControlNet share the
 UNet's calls, and pictures with different LoRAs never do.

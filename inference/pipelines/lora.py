@@ -13,7 +13,12 @@ from inference.pipelines.request import InvalidRequest, Lora
 
 # One key a layer in each of the spellings: PEFT's, diffusers' older ones, kohya's.
 UP_WEIGHT = re.compile(r"(lora_B|lora_up|lora\.up|_lora\.up|lora_linear_layer\.up)\.weight$")
-SPELLED = re.compile(r"lora|alpha$")
+# All that a LoRA holds. Its relatives (DoRA, LoHa, LoKr, LoCon's middle matrix) hold more, some of
+# which diffusers leaves out with a warning.
+SPELLED = re.compile(
+    r"(lora_[AB]|lora_(down|up)|lora\d?\.(down|up)|lora_linear_layer\.(down|up))(\.\w+)?\.weight$"
+    r"|alpha$"
+)
 BROKEN = (OSError, ValueError, KeyError, IndexError, AttributeError, RuntimeError, SafetensorError)
 
 

@@ -121,9 +121,18 @@ def test_a_lora_with_layers_that_the_model_lacks(shelf: Shelf, tmp_path: Path) -
     assert_unfit(shelf, tmp_path / "more", "1 of its 39 layers are not there")
 
 
-def test_a_lora_with_other_weights_than_loras(shelf: Shelf, tmp_path: Path) -> None:
-    changed_lora(shelf, tmp_path / "strange", **{"unet.conv_in.weight": torch.ones(16, 4, 3, 3)})
-    assert_unfit(shelf, tmp_path / "strange", "is not a LoRA: it holds unet.conv_in.weight")
+@pytest.mark.parametrize(
+    "key",
+    [
+        "unet.conv_in.weight",
+        "lora_unet_down_blocks_1_attentions_0_proj_in.dora_scale",
+        "lora_unet_down_blocks_1_attentions_0_proj_in.hada_w1_a",
+        "unet.down_blocks.1.attentions.0.proj_in.lora_magnitude_vector",
+    ],
+)
+def test_a_lora_with_other_weights_than_loras(shelf: Shelf, tmp_path: Path, key: str) -> None:
+    changed_lora(shelf, tmp_path / "strange", **{key: torch.ones(4, 4)})
+    assert_unfit(shelf, tmp_path / "strange", f"is not a LoRA: it holds {key}")
 
 
 def test_a_lora_that_cannot_be_read(shelf: Shelf, tmp_path: Path) -> None:
