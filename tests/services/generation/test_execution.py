@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -18,6 +19,7 @@ from libs.storage.objects import ObjectStore, StorageSettings
 from libs.testkit.triton import TritonServer
 from libs.triton.client import TritonClient
 from services.generation.attempts import MAX_FAILURES, WORKER_STOPS
+from services.generation.model_files import publish_model
 from services.generation.models import Job
 from services.generation.repository import leases
 from services.generation.service import owner
@@ -29,8 +31,9 @@ from services.generation.service.execution import (
     claim_job,
     work_until_idle,
 )
+from services.generation.service.model_folders import ModelFolders
 from services.generation.timeline import show_timeline
-from tests.services.generation.queue_of_jobs import REQUEST, Queue, lose_worker
+from tests.services.generation.queue_of_jobs import REQUEST, Queue, SessionsOf, lose_worker
 
 TINY = {**REQUEST, "model": "tiny", "steps": 6}
 LONG = {**TINY, "steps": 150, "num_images": 8}
@@ -130,18 +133,50 @@ async def test_a_worker_that_lost_its_lease_writes_nothing(
     assert (job.state, job.attempt, job.images_done) == ("queued", 1, 0)
 
 
-async def test_a_stopping_worker_hands_its_job_back_unharmed(
-    queue: Queue, worker: Worker, redis: Redis
+async def test_a_stopping_worker_hands_its_job_back_and_another_goes_on(
+    queue: Queue, worker: Worker, redis: Redis, store: ObjectStore, sessions: SessionsOf
 ) -> None:
-    user = uuid4()
-    job_id = await queue.enter(user, request=LONG, price=8_000)
-    work = asyncio.create_task(attempt_job(worker, await claimed(worker)))
+    user, request = uuid4(), {**TINY, "steps": 100, "scheduler": "dpmpp_2m"}
+    undisturbed, job_id = [await queue.enter(user, request=request) for _ in range(2)]
+    await attempt_job(worker, await claimed(worker))
+    stopping = replace(worker, stopping=asyncio.Event())
+    work = asyncio.create_task(attempt_job(stopping, await claimed(stopping)))
     await wait_for_progress(redis, job_id)
-    worker.stopping.set()
-    async with asyncio.timeout(10):
+    stopping.stopping.set()
+    async with asyncio.timeout(2):
         await work
     job = await queue.read(user, job_id)
     assert (job.state, job.failures, job.worker) == ("queued", 0, None)
+
+    await work_until_idle(worker)
+    job = await queue.read(user, job_id)
+    assert (job.state, job.attempt) == ("succeeded", 2)
+    run = [mark["steps"] for mark in job.marks if mark["name"] == "steps"]
+    assert len(run) == 2 and all(run) and sum(run) == 100
+    assert show_timeline(job, utc_now()).captured_millicredits == job.captured_millicredits
+    files = [await stored_file(sessions, store, one) for one in (undisturbed, job_id)]
+    assert files[0] == files[1]
+
+
+async def stored_file(sessions: SessionsOf, store: ObjectStore, job_id: UUID) -> bytes:
+    query = text("SELECT object_key FROM gallery.images WHERE job_id = :job")
+    async with sessions("admin")() as session:
+        return await store.get(str(await session.scalar(query, {"job": job_id})))
+
+
+async def test_a_model_is_fetched_for_the_first_job_that_needs_it(
+    queue: Queue, worker: Worker, store: ObjectStore, models_dir: Path
+) -> None:
+    user, name = uuid4(), f"m{uuid4().hex}"
+    await publish_model(store, models_dir / "tiny", name)
+    models = ModelFolders(store, models_dir, worker.studio.triton)
+    job_id = await queue.enter(user, request={**TINY, "model": name})
+    await work_until_idle(replace(worker, models=models))
+    job = await queue.read(user, job_id)
+    assert job.state == "succeeded"
+    timeline = show_timeline(job, utc_now())
+    assert "model_fetch" in [part.name for part in timeline.segments]
+    assert sum(part.microseconds for part in timeline.segments) == timeline.total_microseconds
 
 
 async def test_a_wish_to_cancel_outlives_the_attempt(
