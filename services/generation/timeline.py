@@ -72,7 +72,7 @@ class TimelineAnswer(BaseModel):
 
 @dataclass(frozen=True)
 class Moment:
-    """Where a segment begins. `steps` were done in it, as far as they were kept."""
+    """Where a segment begins. `steps` were done in it, when `after` others had been."""
 
     name: SegmentName
     at: datetime
@@ -80,6 +80,7 @@ class Moment:
     image: int | None = None
     reason: str | None = None
     steps: int = 0
+    after: int = 0
 
 
 def show_timeline(job: Job, now: datetime) -> TimelineAnswer:
@@ -135,7 +136,13 @@ def moments_of(job: Job) -> Iterator[Moment]:
         else:
             attempt += mark["name"] == "queued"
             yield Moment(
-                mark["name"], at, attempt, mark.get("image"), reason, int(mark.get("steps", 0))
+                name=mark["name"],
+                at=at,
+                attempt=attempt,
+                image=mark.get("image"),
+                reason=reason,
+                steps=int(mark.get("steps", 0)),
+                after=int(mark.get("after", 0)),
             )
 
 
@@ -162,16 +169,28 @@ def in_order(moments: Sequence[Moment], end: datetime) -> list[Moment]:
 
 
 def share_credits(moments: Sequence[Moment], captured: int) -> list[int]:
-    """What each segment cost: the steps of the last attempt share what was captured. Where none
-    were noted, its claim cost it."""
+    """What each segment cost: the steps that were kept share what was captured. Where none were
+    noted, the last claim cost it."""
     claims = [place for place, moment in enumerate(moments) if is_claim(moments, place)]
     last = claims[-1] if claims else 0
-    done = [moment.steps if place > last else 0 for place, moment in enumerate(moments)]
+    done = kept_steps(moments)
     total = sum(done)
     if not total:
         return [captured if place == last else 0 for place in range(len(moments))]
     reached = [captured * steps // total for steps in accumulate(done)]
     return [upto - before for before, upto in pairwise([0, *reached])]
+
+
+def kept_steps(moments: Sequence[Moment]) -> list[int]:
+    """Steps of each segment that no later one did again: an attempt goes on at a checkpoint."""
+    kept, begun = [], dict[int | None, int]()
+    for moment in reversed(moments):
+        until = begun.get(moment.image, moment.after + moment.steps)
+        is_drawing = moment.name == "steps"
+        kept.append(max(0, min(until - moment.after, moment.steps)) if is_drawing else 0)
+        if is_drawing:
+            begun[moment.image] = min(until, moment.after)
+    return kept[::-1]
 
 
 def is_claim(moments: Sequence[Moment], place: int) -> bool:

@@ -70,7 +70,7 @@ class StepMarks:
     def begin(self, step: int) -> None:
         """The engine goes on after so many steps."""
         self._before = step
-        self._current = self._drawing.mark("steps", image=self._index, steps=0)
+        self._current = self._drawing.mark("steps", image=self._index, steps=0, after=step)
         self._first = self._first or self._current
 
     def reach(self, step: int) -> None:

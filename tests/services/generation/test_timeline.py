@@ -108,6 +108,34 @@ def test_lost_attempts_and_rests_are_told_and_cost_nothing() -> None:
     assert_whole(timeline)
 
 
+def test_steps_are_paid_where_they_were_run_and_kept() -> None:
+    marks = [
+        mark("claimed", 1, attempt=1),
+        mark("steps", 2, image=0, steps=20, after=0),
+        mark("steps", 4, image=1, steps=5, after=0),
+        mark("paused", 5, image=1),
+        mark("steps", 6, image=1, steps=7, after=5),
+        mark("queued", 8, reason="worker-stops", rest_seconds=0),
+        mark("claimed", 9, attempt=2),
+        mark("steps", 10, image=1, steps=10, after=10),
+        mark("settle", 12),
+    ]
+    timeline = show_timeline(job_of(marks, end=13, captured_millicredits=4_000), NOON)
+    assert names(timeline) == [
+        ("queued", 1, 1, 0),
+        ("claimed", 1, 1, 0),
+        ("steps", 1, 2, 2_000),
+        ("steps", 1, 1, 500),
+        ("paused", 1, 1, 0),
+        ("steps", 1, 2, 500),
+        ("queued", 2, 1, 0),
+        ("claimed", 2, 1, 0),
+        ("steps", 2, 2, 1_000),
+        ("settle", 2, 1, 0),
+    ]
+    assert_whole(timeline)
+
+
 def test_a_job_given_up_after_its_worker_died_ends_in_lost_time() -> None:
     lost = job_of([mark("claimed", 1, attempt=3)], end=16, state="failed", error=LEASE_EXPIRED)
     assert names(show_timeline(lost, NOON))[-1] == ("lost", 3, 15, 0)
@@ -127,20 +155,33 @@ def test_what_was_paid_without_notes_is_the_claims() -> None:
     assert names(show_timeline(old, NOON)) == [("queued", 1, 1, 0), ("claimed", 1, 2, 900)]
 
 
-NAMES = st.sampled_from(["claimed", "steps", "decode", "upload", "settle", "queued", "failed"])
+NAMES = st.sampled_from(
+    ["claimed", "steps", "paused", "decode", "upload", "settle", "queued", "failed"]
+)
 
 
 @given(
-    st.lists(st.tuples(NAMES, st.floats(-5, 50), st.integers(0, 30), st.floats(0, 9)), max_size=12),
+    st.lists(
+        st.tuples(
+            NAMES, st.floats(-5, 50), st.integers(0, 30), st.floats(0, 9), st.integers(0, 30)
+        ),
+        max_size=12,
+    ),
     st.floats(0, 40),
     st.integers(0, 10_000),
 )
 def test_the_parts_are_the_whole_whatever_the_clocks_say(
-    moments: list[tuple[str, float, int, float]], end: float, captured: int
+    moments: list[tuple[str, float, int, float, int]], end: float, captured: int
 ) -> None:
     marks = [
-        mark(name, seconds, steps=steps, **({"rest_seconds": rest} if name == "queued" else {}))
-        for name, seconds, steps, rest in moments
+        mark(
+            name,
+            seconds,
+            steps=steps,
+            after=after,
+            **({"rest_seconds": rest} if name == "queued" else {}),
+        )
+        for name, seconds, steps, rest, after in moments
     ]
     timeline = show_timeline(job_of(marks, end=end, captured_millicredits=captured), NOON)
     assert_whole(timeline)
