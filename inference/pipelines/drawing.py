@@ -104,7 +104,8 @@ def to_pixels(image: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
 def check_size(model: Model, request: Request) -> None:
     """Raises InvalidRequest for sides that this model cannot draw."""
     largest = MAX_SIDE_FACTOR * model.native_side
-    multiple = flux.SIDE_MULTIPLE_PIXELS if model.family == flux.FAMILY else SIDE_MULTIPLE_PIXELS
+    is_flux = model.family == flux.FAMILY
+    multiple = max(model.vae_scale, flux.SIDE_MULTIPLE_PIXELS if is_flux else SIDE_MULTIPLE_PIXELS)
     for name, side in (("width", request.width), ("height", request.height)):
         if side % multiple or side > largest:
             raise InvalidRequest(

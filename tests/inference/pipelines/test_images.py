@@ -50,16 +50,22 @@ def test_what_is_transparent_is_white_in_an_image_and_black_in_a_mask() -> None:
     assert list(read_transparency(encode(picture), "mask").get_flattened_data()) == [0, 255]
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA"])
 def test_every_kind_of_pixel_is_read_as_colours(mode: str) -> None:
-    grey = Image.new("L", (4, 4), 255)
-    picture = (
-        Image.fromarray(np.full((4, 4), 65535, dtype=np.uint16))
-        if mode == "I;16"
-        else grey.convert(mode)
-    )
-    assert read_image(encode(picture), "image").getextrema() == ((255, 255),) * 3
-    assert read_mask(encode(picture), "mask").getextrema() == (255, 255)
+    picture = Image.new("L", (4, 4), 128).convert(mode)
+    assert read_image(encode(picture), "image").getextrema() == ((128, 128),) * 3
+    assert read_mask(encode(picture), "mask").getextrema() == (128, 128)
+
+
+def test_sixteen_bits_of_grey_become_eight() -> None:
+    picture = Image.fromarray(np.array([[0, 256, 128 * 256, 65535]], dtype=np.uint16))
+    assert list(read_mask(encode(picture), "mask").get_flattened_data()) == [0, 1, 128, 255]
+    assert read_image(encode(picture), "image").getpixel((2, 0)) == (128, 128, 128)
+
+
+def test_black_and_white_are_read_as_greys() -> None:
+    picture = make_mask(8, 8, (0, 0, 4, 8)).convert("1")
+    assert read_mask(encode(picture), "mask").getcolors() == [(32, 0), (32, 255)]
 
 
 def test_ink_on_paper_is_read_as_colours() -> None:

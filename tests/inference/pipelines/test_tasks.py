@@ -74,7 +74,7 @@ def parts(case: Case) -> tuple[Any, Any]:
 
 
 @names
-@pytest.mark.parametrize("scheduler", ["dpmpp_2m_karras", "euler_a", "heun", "pndm", "unipc"])
+@schedulers
 def test_a_picture_resumed_in_the_middle_is_the_same_bytes(
     models: Models, name: str, scheduler: str
 ) -> None:
