@@ -157,18 +157,20 @@ class Shelf:
         model = self._load(folder, self._device)
         usage = install(model, name, self._choice)
         facts = made_by(folder, {}, device=self._device, dtype=model.dtype)
+        facts["runner"] = usage.computed_by
         taken = sum(weight_bytes(model.components).values())
         return _entry(model, taken + usage.bytes, facts, begun, usage)
 
     def _adapt(self, base_entry: Entry, folder: Path, request: Request) -> Entry:
         begun, base = time.monotonic(), base_entry.model
         model = adapt(base, request, self._find_folder)
-        install_adapted(model, request.model, base, base_entry.usage)
+        runner = install_adapted(model, request.model, base, base_entry.usage)
         names = [lora.name for lora in request.loras]
         names += [control.name for control in request.controls]
         names += [prompt.name for prompt in request.image_prompts]
         folders = {name: self._find_folder(name) for name in names}
         facts = made_by(folder, folders, device=self._device, dtype=base.dtype)
+        facts["runner"] = runner
         shared = weight_bytes(base.components)
         own = [n for at, n in weight_bytes(model.components).items() if at not in shared]
         return _entry(model, sum(own), facts, begun, base_entry.usage)

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from inference.runners.choice import COMPILE
 from inference.runners.inputs import Inputs
 
 # Calls are padded to one of these: each count of rows is compiled anew.
@@ -24,7 +25,7 @@ class Compiled:
         torch._dynamo.config.recompile_limit = SHAPES_LIMIT
         torch._dynamo.config.accumulated_recompile_limit = 4 * SHAPES_LIMIT
         self._predict: Predict = torch.compile(_plain(forward), dynamic=False, backend=backend)
-        self.bytes = 0
+        self.name, self.bytes = COMPILE, 0
         self._uses_graphs = device.type == "cuda"
         self._graphs: dict[Hashable, Graph] = {}
 

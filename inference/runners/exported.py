@@ -1,5 +1,6 @@
 """An exported UNet: run by ONNX Runtime in this process, or by Triton in the same server."""
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch.utils import dlpack
 
 from inference.export.layout import FILE, REPOSITORY, served_name
 from inference.export.parts import Part
+from inference.runners.choice import ONNX_RUNTIME, TRITON
 from inference.runners.inputs import Inputs
 
 
@@ -27,9 +29,13 @@ class OnnxRuntime:
             raise NoExport(f"there is no exported {part.name} below {export}")
         # Imported by those who run it: it takes a while, and memory.
         from inference.export.onnx_files import open_session
+        from inference.export.report import digest
 
         self._session = open_session(files[0], threads)
-        self.bytes = sum(path.stat().st_size for path in files[0].parent.glob(f"{FILE}*"))
+        stored = sorted(files[0].parent.glob(f"{FILE}*"))
+        self.bytes = sum(path.stat().st_size for path in stored)
+        digests = ", ".join(map(digest, stored))
+        self.name = f"{ONNX_RUNTIME} {version(ONNX_RUNTIME)}, {digests}"
         self._output = part.outputs[0].name
 
     def predict(self, inputs: Inputs) -> torch.Tensor:
@@ -46,7 +52,7 @@ class Served:
         import triton_python_backend_utils as pb_utils
 
         self._triton = pb_utils
-        self.bytes = 0
+        self.name, self.bytes = TRITON, 0
         self._name = served_name(model, part.name)
         self._part = part
 

@@ -32,10 +32,12 @@ NEAR = {torch.float32: 1e-3, torch.float16: 5e-2, torch.bfloat16: 1e-1}
 
 @dataclass
 class Usage:
-    """Which calls the runner made and which the network itself, by reason. `bytes` are those of
-    the weights that the runner has beside the network's."""
+    """Which calls the runner made and which the network itself, by reason. `computed_by` names what
+    a picture's bytes depend on; `bytes` are those of the weights that the runner has beside the
+    network's."""
 
     runner: str
+    computed_by: str = EAGER
     calls: int = 0
     eager: Counter[str] = field(default_factory=Counter)
     bytes: int = 0
@@ -45,6 +47,7 @@ class Usage:
 
 
 class Backend(Protocol):
+    name: str
     bytes: int
 
     def predict(self, inputs: Inputs) -> torch.Tensor:
@@ -74,17 +77,20 @@ def install(model: Model, name: str, choice: Choice) -> Usage:
     if choice.name != TRITON:
         for rows in choice.rows:
             runner.warm_up(rows, model.device)
+    if not runner.refusal:
+        usage.computed_by = runner.backend.name
     return usage
 
 
-def install_adapted(model: Model, name: str, base: Model, usage: Usage) -> None:
-    """Count the calls of a model that adapters were added to, in the usage of its base. Its network
-    is the base's own, or a copy, which torch alone computes."""
+def install_adapted(model: Model, name: str, base: Model, usage: Usage) -> str:
+    """Count the calls of a model that adapters were added to, in the usage of its base; what they
+    are computed by. Its network is the base's own, or a copy, which torch alone computes."""
     if usage.runner == EAGER or model.denoiser is base.denoiser:
-        return
+        return usage.computed_by
     runner = Runner(name, usage, model.dtype, refusal="adapted copies of the network")
     part_name, _, runner.real = _beneath(model)
     _put(model, part_name, runner.forward)
+    return EAGER
 
 
 def _beneath(model: Model) -> tuple[str, Any, Callable[..., Any]]:

@@ -28,6 +28,7 @@ def test_stats_say_that_torch_stood_in_for_a_runner(
     engine = make_engine(runner="onnxruntime", exports_dir=tmp_path)
     recorder = submit(engine, steps=3).wait()
     assert recorder.image is not None
+    assert recorder.events[-1]["made_by"]["runner"] == "eager"
     stats = submit(engine, b'{"op": "stats"}').wait().events[-1]["models"]["tiny"]
     assert (stats["runner"], stats["runner_calls"]) == ("onnxruntime", 0)
     reason = f"there is no exported unet below {tmp_path / 'tiny'}"

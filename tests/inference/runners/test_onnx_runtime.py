@@ -89,7 +89,7 @@ def test_an_export_of_another_model_is_never_used(models_dir: Path, exports: Pat
     other = load_other()
     usage = install(other, "tiny", Choice("onnxruntime", exports, threads=1))
     assert draw(other, request()).tobytes() == draw(load_other(), request()).tobytes()
-    assert usage.calls == 0
+    assert (usage.calls, usage.computed_by) == (0, "eager")
     ((reason, calls),) = usage.eager.items()
     assert reason.startswith("it computes another model (relative difference 1")
     assert calls == 1 + request().steps
@@ -101,11 +101,12 @@ def test_adapted_copies_of_the_network_are_torch_s_own(load_run: LoadRun) -> Non
     parts = {**exported.components, "unet": copy_sharing_weights(exported.denoiser)}
     adapted = replace(exported, identity=(exported.identity, "lora"), components=parts)
     suspend_parts(adapted.identity, {"unet": parts["unet"]})
-    install_adapted(adapted, "tiny", exported, usage)
+    assert install_adapted(adapted, "tiny", exported, usage) == "eager"
     draw(adapted, request())
     assert usage.calls == before
     assert dict(usage.eager) == {"adapted copies of the network": request().steps}
-    install_adapted(replace(exported), "tiny", exported, usage)
+    computed_by = install_adapted(replace(exported), "tiny", exported, usage)
+    assert computed_by.startswith("onnxruntime 1.")
     draw(exported, request())
     assert usage.calls == before + request().steps
 
