@@ -7,10 +7,13 @@ Peaks of one call, in elements of the network's own type, h x w being latent cel
                  26 c0 in SD 1.5 and 16 c0 in SDXL, whose first level has no attention.
     transformer  16 d (h w / 4 + 512) a row; d: its width; a token is 2 x 2 cells, and 512 are text.
     ControlNet   8 c0 h w a row for what each hands to the UNet.
-    VAE          3 c1 H W; c1: channels of its second block, which decodes at full size.
+    VAE          3 (c0 + c1) H W; c0, c1: channels of its first two blocks, which decode at full
+                 size.
 
-Peaks measured with torch's allocator are between half of that and all of it (tests). Attention is
-counted as torch's fused kernels do it, without the matrix of scores.
+Peaks by the word of torch's allocator are between half of that and all of it (tests). Attention is
+counted as torch's fused kernels do it, without the matrix of scores. Whatever does not grow with
+the picture, and what a library takes for itself, is the mebibyte of a call and the share of the
+device that the budget leaves.
 """
 
 from collections.abc import Sequence
@@ -25,6 +28,7 @@ from inference.pipelines.loading import Model
 from inference.pipelines.request import Request
 
 MIB = 1 << 20
+CALL_BYTES = MIB
 SHARE_OF_ACCELERATOR = 0.9
 SHARE_OF_AVAILABLE = 0.8
 UNET_WIDTHS, TRANSFORMER_WIDTHS, CONTROL_WIDTHS, VAE_WIDTHS = 28, 16, 8, 3
@@ -55,7 +59,7 @@ def picture_needs(model: Model, request: Request) -> Needs:
     return Needs(
         row=_row_elements(denoiser, cells, len(request.controls)) * _item_bytes(denoiser),
         rows=2 if is_guided else 1,
-        side=VAE_WIDTHS * _channels(vae, 1) * pixels * _item_bytes(vae),
+        side=VAE_WIDTHS * (_channels(vae, 0) + _channels(vae, 1)) * pixels * _item_bytes(vae),
         kept=LATENTS_KEPT * cells * vae.config.latent_channels * 4 + BYTES_OF_A_PIXEL * pixels,
     )
 
@@ -68,7 +72,7 @@ def bytes_together(needs: Sequence[Needs], buckets: Sequence[int]) -> int:
     alone = [one.row * padded_rows(one.rows, buckets) for one in needs]
     joined = sum(one.row * one.rows for one in needs) if buckets else 0
     side = max((one.side for one in needs), default=0)
-    return max([*alone, joined]) + side + sum(one.kept for one in needs)
+    return max([*alone, joined]) + side + sum(one.kept for one in needs) + 2 * CALL_BYTES
 
 
 def weight_bytes(parts: dict[str, Any]) -> dict[int, int]:

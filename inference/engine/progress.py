@@ -63,7 +63,8 @@ def tell_checkpoint(jobs: Jobs, job: Job) -> None:
 def binding(job: Job) -> str:
     """What a checkpoint of this job is bound to."""
     assert job.entry is not None
-    return bind(job.request, job.files, job.entry.made_by)
+    job.binding = job.binding or bind(job.request, job.files, job.entry.made_by)
+    return job.binding
 
 
 def finish(jobs: Jobs, job: Job) -> None:
