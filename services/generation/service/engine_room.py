@@ -23,6 +23,8 @@ RESTART_PAUSE_SECONDS = 60.0
 MAX_RELOADS = 3  # engines that die one after another, and nothing drawn in between
 WATCH_SECONDS = 10.0
 mends = Counter("easel_engine_mends_total", "Engines that were mended", ("how",))
+for how in ("reloaded", "restarted", "restart failed"):
+    mends.labels(how)
 broken = Gauge("easel_engine_broken", "1 while the engine neither draws nor could be mended")
 
 
