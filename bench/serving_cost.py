@@ -6,7 +6,6 @@ here, so that steps are what counts.
 
 import math
 import random
-import statistics
 import time
 from collections import deque
 from pathlib import Path
@@ -185,4 +184,4 @@ def enterprise_join_steps(engine: Any, watch: Watch) -> int:
 def percentile_95(values: list[float]) -> float:
     """The value that 95 in 100 do not exceed (nearest rank)."""
     ordered = sorted(values)
-    return ordered[math.ceil(0.95 * len(ordered)) - 1] if ordered else statistics.nan
+    return ordered[math.ceil(0.95 * len(ordered)) - 1] if ordered else math.nan
