@@ -24,6 +24,9 @@ from libs.kernel.ids import derive_id
 from libs.testkit.postgres import Database
 from libs.testkit.tokens import TokenIssuer
 from services.generation.repository.leases import LEASE_SECONDS
+from services.generation.service.abandoned import clear_checkpoints
+from services.generation.service.checkpoints import ROOT as CHECKPOINTS
+from services.generation.settings import WorkerSettings, store_of
 from services.model.app import build_app as build_model
 from services.model.settings import ModelSettings
 from tests.faults.customers import Customer, make_customers, order_everything
@@ -84,11 +87,24 @@ async def customers_of(database: Database) -> list[Customer]:
 def assert_pictures_are_stored(platform: Mortal, rows: list[Any], unfinished: list[UUID]) -> None:
     """Every picture has its files; a file without a picture is of a job that did not succeed,
     under the key that a repeat would have overwritten."""
-    files = {str(file.relative_to(platform.objects)) for file in platform.objects.rglob("*.*")}
+    names = (str(file.relative_to(platform.objects)) for file in platform.objects.rglob("*.*"))
+    files = {name for name in names if not name.startswith(CHECKPOINTS)}
     known = {key for row in rows for key in (row["object_key"], row["thumbnail_key"])}
     assert known - files == set()
     left = {derive_id(job, index) for job in unfinished for index in range(MOST_IMAGES)}
     assert {UUID(Path(file).name.split(".")[0]) for file in files - known} <= left
+
+
+async def assert_no_checkpoint_is_left(platform: Mortal) -> None:
+    """What the killed left is found by the round of any worker."""
+    told = {name.removeprefix("EASEL_").lower(): text for name, text in platform.settings.items()}
+    database = {"database_url": platform.database.url("worker"), "metrics_port": "0"}
+    settings = WorkerSettings.model_validate({**told, **database})
+    store = store_of(settings, settings.s3_bucket_images)
+    engine = build_engine(settings.database_url, application="test-rounds")
+    await clear_checkpoints(build_sessions(engine), store)
+    await engine.dispose()
+    assert await store.list_keys(CHECKPOINTS) == []
 
 
 async def assert_nothing_is_wrong(killer: Killer, ids: list[UUID]) -> dict[str, int]:
@@ -100,6 +116,7 @@ async def assert_nothing_is_wrong(killer: Killer, ids: list[UUID]) -> dict[str, 
     for leak in (HOLDS_LEFT, LEASES_LEFT, PLACES_LEFT, CHECK.text):
         assert await killer.ask(leak) == [], leak
     unfinished = [UUID(str(row["id"])) for row in await killer.ask(UNFINISHED)]
+    await assert_no_checkpoint_is_left(killer.platform)
     assert_pictures_are_stored(killer.platform, await killer.ask(STORED), unfinished)
     return states
 
