@@ -7,6 +7,7 @@ import threading
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import wraps
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +92,14 @@ def load_model(folder: Path, device: torch.device, dtype: torch.dtype | None = N
 
 
 def _load(folder: Path, class_name: str, device: torch.device, dtype: torch.dtype) -> Model:
-    pipeline = _read_pipeline(folder, class_name, dtype)
+    pipeline = _read_pipeline(folder, class_name)
     components = dict(pipeline.components)
     scheduler = components.pop("scheduler")
-    for part in components.values():
+    vae_dtype = torch.float32 if FAMILIES[class_name] in FULL_PRECISION_VAE else dtype
+    for name, part in components.items():
         if isinstance(part, torch.nn.Module):
-            part.to(device).eval().requires_grad_(False)
+            _convert(part, device, vae_dtype if name == "vae" else dtype)
+            part.eval().requires_grad_(False)
     if "force_upcast" in pipeline.vae.config:
         pipeline.vae.register_to_config(force_upcast=False)
     model = Model(
@@ -116,19 +119,28 @@ def _load(folder: Path, class_name: str, device: torch.device, dtype: torch.dtyp
     return model
 
 
-def _read_pipeline(folder: Path, class_name: str, dtype: torch.dtype) -> Any:
-    vae_dtype = torch.float32 if FAMILIES[class_name] in FULL_PRECISION_VAE else dtype
+def _read_pipeline(folder: Path, class_name: str) -> Any:
+    """The pipeline in FP32, whatever it will be: to load anything else, diffusers and transformers
+    switch the default type of the whole process, and pictures under way would compute with it."""
     without = {name: None for name in WITHOUT if name in _read_index(folder)}
     try:
         return getattr(diffusers, class_name).from_pretrained(
             str(folder),
-            dtype={"default": dtype, "vae": vae_dtype},
+            dtype=torch.float32,
             use_safetensors=True,
             local_files_only=True,
             **without,
         )
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise LoadError(f"the model in {folder.name!r} cannot be loaded: {error}") from error
+
+
+def _convert(part: torch.nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """Move a part; what its author keeps in FP32 beside FP16 stays so."""
+    kept = getattr(part, "_keep_in_fp32_modules", None) if dtype is torch.float16 else None
+    for name, tensor in chain(part.named_parameters(), part.named_buffers()):
+        is_converted = tensor.is_floating_point() and not set(kept or ()) & set(name.split("."))
+        tensor.data = tensor.data.to(device, dtype if is_converted else tensor.dtype)
 
 
 def _settle_attributes(denoiser: Any) -> None:

@@ -3,6 +3,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import pytest
 import torch
 
@@ -34,6 +35,21 @@ def test_folders_of_every_class_are_loaded(
     loaded = models[name]
     assert (loaded.family, loaded.denoiser.config.in_channels) == (family, channels)
     assert (loaded.vae_scale, loaded.native_side) == (4, 64)
+
+
+@pytest.mark.parametrize("name", ["sd15", "sdxl"])
+def test_in_half_precision_every_weight_is_what_diffusers_loads(models: Models, name: str) -> None:
+    folder = models.folder(name)
+    loaded = load_model(folder, CPU, torch.float16)
+    plain: Any = diffusers.DiffusionPipeline.from_pretrained(str(folder), dtype=torch.float16)
+    for part in ("unet", "text_encoder", "vae"):
+        ours, theirs = (
+            dict(p.named_parameters()) for p in (loaded.components[part], getattr(plain, part))
+        )
+        dtype = torch.float32 if (name, part) == ("sdxl", "vae") else torch.float16
+        assert {weight.dtype for weight in ours.values()} == {dtype}
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[n].half(), theirs[n]) for n in ours)
 
 
 def test_the_refiner_is_refused_for_what_it_is(models: Models, tmp_path: Path) -> None:
