@@ -1,4 +1,6 @@
+import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,9 @@ def test_a_picture_comes_with_its_steps_and_times(engine: Engine, model: Model) 
     assert set(last["seconds"]) == {"load", "queue", "steps", "decode"}
     assert last["seconds"]["load"] == 0  # it was there
     assert all(seconds >= 0 for seconds in last["seconds"].values())
+    assert (last["prompt_tokens"], last["prompt_chunks"]) == (9, 1)
+    assert last["made_by"]["dtype"] == "float32"
+    assert len(last["made_by"]["model"]) == 64
     assert recorder.image is not None
     assert np.array_equal(recorder.image, draw(model, request(steps=4)))
 
@@ -148,6 +153,36 @@ def assert_invalid(recorder: Recorder, words: str) -> None:
     assert recorder.events == []
 
 
+def test_a_first_request_tells_how_long_its_model_took(make_engine: MakeEngine) -> None:
+    seconds = submit(make_engine(), steps=1).wait().events[-1]["seconds"]
+    assert seconds["load"] > 0
+    assert 0 <= seconds["queue"] < seconds["load"] + 1
+
+
+def test_a_model_that_is_broken_fails_its_requests_and_no_others(
+    make_engine: MakeEngine, models_dir: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(models_dir / "tiny", tmp_path / "tiny")
+    shutil.copytree(models_dir / "tiny", tmp_path / "broken")
+    shutil.rmtree(tmp_path / "broken" / "vae")
+    engine = make_engine(models_dir=tmp_path)
+    broken = [submit(engine, model="broken") for _ in range(2)]
+    sound = submit(engine, steps=1)
+    for recorder in broken:
+        failure = recorder.wait().failure
+        assert failure is not None and failure[0] is Failure.INTERNAL
+        assert "the model could not be loaded: LoadError" in failure[1]
+    assert sound.wait().image is not None
+
+
+def test_a_request_that_cannot_be_read_does_not_end_the_engine(engine: Engine) -> None:
+    def unreadable() -> Any:
+        raise OSError("the tensor is gone")
+
+    engine.submit(unreadable)
+    assert submit(engine, steps=1).wait().image is not None
+
+
 def test_the_metrics_count_what_happened(engine: Engine) -> None:
     submit(engine, steps=3).wait()
     submit(engine, scheduler="karras").wait()
@@ -155,6 +190,9 @@ def test_the_metrics_count_what_happened(engine: Engine) -> None:
     assert metric(engine, jobs, outcome="done") == 1
     assert metric(engine, jobs, outcome="invalid_arg") == 1
     assert metric(engine, "easel_engine_step_seconds_count") == 3
+    assert metric(engine, "easel_engine_batch_rows_sum") == 6
+    assert metric(engine, "easel_engine_padding_rows_total") == 0
+    assert metric(engine, "easel_engine_decode_seconds_count") == 1
     assert metric(engine, "easel_engine_model_load_seconds", model="tiny") > 0
     deadline = time.monotonic() + 5
     while metric(engine, "easel_engine_running_jobs") and time.monotonic() < deadline:

@@ -21,6 +21,17 @@ def test_a_number_that_is_none_is_named(value: str) -> None:
         read_settings(ROOT, {"threads": value}, {})
 
 
+def test_batches_and_memory_are_set_like_everything_else() -> None:
+    plain = read_settings(ROOT, {}, {})
+    assert (plain.batch_rows, plain.ageing_seconds, plain.memory_mib) == ((), 10, 0)
+    environment = {"EASEL_ENGINE_BATCH_ROWS": "8,2", "EASEL_ENGINE_MEMORY_MIB": "512"}
+    settings = read_settings(ROOT, {"batch_rows": "4", "ageing_seconds": "3"}, environment)
+    assert (settings.batch_rows, settings.ageing_seconds) == ((2, 8), 3)
+    assert settings.memory_mib == 512
+    with pytest.raises(ValueError, match="batch_rows must be whole numbers"):
+        read_settings(ROOT, {"batch_rows": "many"}, {})
+
+
 def test_the_shipped_model_is_found_without_a_models_folder() -> None:
     settings = read_settings(ROOT, {}, {})
     assert find_model_folder(settings, "demo") == ROOT / SHIPPED_FOLDER
