@@ -9,7 +9,7 @@ it goes when the job ends.
 import asyncio
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -151,6 +151,12 @@ class Keeper:
             stored.inc()
         except StorageUnavailable as error:
             log.warning("checkpoint_not_stored", key=key, error=repr(error))
+
+    async def store_last(self) -> None:
+        """Store what was offered last, before the attempt ends; for so long, and no longer."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_SECONDS):
+                await self.store_newest()
 
     async def keep_image(self, index: int, record: ImageRecord | None) -> None:
         """Note that an image is stored, or was refused (None): no attempt draws it again.

@@ -167,11 +167,13 @@ async def draw_and_settle(worker: Worker, drawing: Drawing, keeper: Keeper) -> N
         log.error("engine_broken", job_id=str(job.id), error=repr(error))
         mending = asyncio.create_task(worker.watchdog.mend())
         try:
+            await keeper.store_last()
             await suspect_or_give_up(sessions, drawing, keeper)
         finally:
             await mending
     except (Retryable, StorageUnavailable, ModerationUnavailable) as error:
         log.warning("attempt_interrupted", job_id=str(job.id), error=repr(error))
+        await keeper.store_last()
         await wait_for_part(sessions, drawing)
     except Exception as error:
         log.exception("attempt_failed", job_id=str(job.id), error=repr(error))
@@ -193,7 +195,7 @@ async def end_attempt(
     elif interruption is Interruption.LEASE_LOST:
         raise leases.LeaseLost(str(drawing.job.id))
     else:
-        await keeper.store_newest()
+        await keeper.store_last()
         await hand_back(worker.sessions, drawing, WORKER_STOPS, delay_seconds=0)
 
 
