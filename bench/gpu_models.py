@@ -19,6 +19,7 @@ from transformers import (
     CLIPTokenizer,
 )
 
+from inference.export.parts import CHUNK_TOKENS
 from inference.pipelines.loading import FULL_PRECISION_VAE, Model, suspend_parts
 from inference.pipelines.preview import fit_latent_colours
 
@@ -173,7 +174,9 @@ def _encoders(shape: Shape) -> dict[str, Any]:
     """Tokenizers and text encoders, the first without and the second with a projection."""
     made: dict[str, Any] = {}
     for suffix, (width, layers, heads) in zip(("", "_2"), shape.encoders, strict=False):
-        tokenizer = CLIPTokenizer.from_pretrained(TOKENIZER, local_files_only=True)
+        tokenizer = CLIPTokenizer.from_pretrained(
+            TOKENIZER, local_files_only=True, model_max_length=CHUNK_TOKENS
+        )
         config = CLIPTextConfig(
             vocab_size=VOCABULARY,
             hidden_size=width,

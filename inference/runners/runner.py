@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 import torch
 
-from inference.export.parts import CannotExport, Part, unet_part
-from inference.export.tensors import random_tensors, relative_error
+from inference.export.parts import CHUNK_TOKENS, CannotExport, Part, unet_part
+from inference.export.tensors import TOKENS, random_tensors, relative_error
 from inference.pipelines.calls import Kind
 from inference.pipelines.loading import DENOISERS, Model, no_prediction
 from inference.pipelines.picture import suspend
@@ -76,7 +76,7 @@ def install(model: Model, name: str, choice: Choice) -> Usage:
     # Triton answers no model that is being loaded: there, the first picture's first call decides.
     if choice.name != TRITON:
         for rows in choice.rows:
-            runner.warm_up(rows, model.device)
+            runner.warm_up(rows, _prompt_tokens(model), model.device)
     if not runner.refusal:
         usage.computed_by = runner.backend.name
     return usage
@@ -98,6 +98,13 @@ def _beneath(model: Model) -> tuple[str, Any, Callable[..., Any]]:
     name = next(known for known in DENOISERS if model.components.get(known) is not None)
     network = model.components[name]
     return name, network, network.forward.__wrapped__
+
+
+def _prompt_tokens(model: Model) -> int:
+    """Of one chunk: what its text encoder reads at once."""
+    encoders = (model.components.get(name) for name in ("text_encoder", "text_encoder_2"))
+    config = next(encoder for encoder in encoders if encoder is not None).config
+    return int(getattr(config, "max_position_embeddings", CHUNK_TOKENS))
 
 
 def _put(model: Model, part_name: str, forward: Callable[..., Any]) -> None:
@@ -152,11 +159,11 @@ class Runner:
         self.usage.calls += 1
         return (answer,)
 
-    def warm_up(self, rows: int, device: torch.device) -> None:
-        """Make a call of random numbers at the model's own size."""
+    def warm_up(self, rows: int, tokens: int, device: torch.device) -> None:
+        """Make a call of random numbers at the model's own size, for a prompt of one chunk."""
         if self.refusal:
             return self._note(self.refusal, calls=0)
-        tensors = random_tensors(self.part.inputs, rows, self.part.sides())
+        tensors = random_tensors(self.part.inputs, rows, self.part.sides() | {TOKENS: tokens})
         sample, timestep, states, *more = (
             value.to(device, torch.float32 if name == "timestep" else self.dtype)
             for name, value in tensors.items()
