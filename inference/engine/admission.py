@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -88,15 +88,29 @@ class Admission:
             self._run(open_jobs[number], now)
         self._make_room(0)
 
-    def load_next(self, done: Callable[[Wanted, Entry | Exception], None]) -> None:
+    def equip(self, job: Job) -> None:
+        """Give a job its model, if it is there; fail one that can never have the room."""
+        entry = self._shelf.find(job.request)
+        if entry is None:
+            job.lacks_model = True
+            return
+        if job.lacks_model:
+            job.load_seconds = time.monotonic() - job.arrived
+        try:
+            job.needs = self.needs_of(job.request, entry)
+        except InvalidRequest as error:
+            return self._jobs.fail_of(job, error)
+        job.entry, job.lacks_room = entry, False
+
+    def load_next(self) -> None:
         """Begin the next load that is asked for or that the most urgent job lacks, if there is
-        room; then `done(what, entry)`."""
+        room."""
         if self._shelf.is_loading is not None:
             return
         loading = self._asked_load() or self._lacked_load()
         if loading is not None:
             what, work = loading
-            self._loader.do(work, partial(done, what))
+            self._loader.do(work, partial(self.loaded, what))
 
     def loaded(self, what: Wanted, entry: Entry | Exception) -> None:
         """A load has ended: put the model into its place, or fail who waits for it."""

@@ -24,21 +24,20 @@ from inference.engine.jobs import Job, Jobs, State
 from inference.engine.memory import find_budget
 from inference.engine.metrics import EngineMetrics
 from inference.engine.operations import Operations
-from inference.engine.progress import binding, finish, require_finite, tell_steps
+from inference.engine.progress import begin_picture, finish, require_finite, tell_steps
 from inference.engine.settings import EngineSettings
-from inference.engine.shelf import Entry, Load, Shelf, Wanted
+from inference.engine.shelf import Load, Shelf
 from inference.engine.side_work import SideWork
 from inference.engine.stepping import AcceleratorLost, Stepper
 from inference.engine.workers import Worker
 from inference.pipelines.calls import Kind
-from inference.pipelines.checkpoints import unpack
-from inference.pipelines.drawing import begin
 from inference.pipelines.images import require_file
 from inference.pipelines.loading import load_model
 from inference.pipelines.request import InvalidRequest, make_request, parse_object
 
 log = logging.getLogger("easel.engine")
 POLL_SECONDS = 0.05
+JOIN_SECONDS = 5.0
 LOST_EXIT = 70
 STOPPING = "the engine is stopping"
 
@@ -80,7 +79,7 @@ class Engine:
         self._lost = lost
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._door, self._is_closed = threading.Lock(), False
-        self._arrivals = 0
+        self._arrivals, self._asked_all = 0, 0.0
         self._jobs = Jobs(self.metrics, settings.ageing_seconds)
         self._shelf = Shelf(settings, device, load)
         names = ("engine-steps", "engine-side", "engine-loads")
@@ -113,7 +112,7 @@ class Engine:
         self._inbox.put(None)
         self._thread.join()
         for worker in self._workers:
-            worker.join()
+            worker.join(JOIN_SECONDS)
 
     def _main(self) -> None:
         torch.set_num_threads(self.settings.threads)
@@ -154,7 +153,7 @@ class Engine:
             self._jobs.tell()
 
     def _go_on(self) -> None:
-        self._admission.load_next(self._loaded)
+        self._admission.load_next()
         self._make_ready()
         if not self._stepper.is_stepping:
             self._admission.choose()
@@ -204,36 +203,18 @@ class Engine:
         they can take their first step with the others' next one."""
         for job in self._jobs.of(State.WAITING):
             if job.entry is None:
-                self._equip(job)
+                self._admission.equip(job)
         waiting = [job for job in self._jobs.of(State.WAITING) if job.entry is not None]
         if waiting:
             for job in self._jobs.ranked(waiting)[: self.settings.max_running]:
                 self._begin(job)
-
-    def _equip(self, job: Job) -> None:
-        entry = self._shelf.find(job.request)
-        if entry is None:
-            job.lacks_model = True
-            return
-        if job.lacks_model:
-            job.load_seconds = time.monotonic() - job.arrived
-        try:
-            job.needs = self._admission.needs_of(job.request, entry)
-        except InvalidRequest as error:
-            return self._jobs.fail_of(job, error)
-        job.entry, job.lacks_room = entry, False
 
     def _begin(self, job: Job) -> None:
         """Let the picture begin, as far as its first call."""
         if job.picture is not None or job.entry is None:
             return
         try:
-            model, request, moment = job.entry.model, job.request, None
-            if request.resume is not None:
-                blob = require_file(job.files, request.resume, "resume")
-                moment = unpack(blob, binding(job), model.device)
-            job.picture = begin(model, request, job.files, resume=moment)
-            job.picture.advance()
+            begin_picture(job)
         except Exception as error:  # noqa: BLE001 - one bad job must not end the engine
             return self._jobs.fail_of(job, error)
         self._stepper.group(job)
@@ -274,12 +255,14 @@ class Engine:
         if job.state is State.RUNNING and is_done:
             job.state, job.steps_ended = State.FINISHING, time.monotonic()
 
-    def _loaded(self, what: Wanted, entry: Entry | Exception) -> None:
-        self._admission.loaded(what, entry)
-
     def _drop_cancelled(self) -> bool:
-        """Whether anybody has gone."""
-        gone = [job for job in self._jobs.all if job.sender.is_cancelled()]
+        """Whether anybody has gone. To ask Triton takes a moment, so those that only wait are asked
+        a few times a second."""
+        now = time.monotonic()
+        asks_all = now >= self._asked_all + POLL_SECONDS
+        self._asked_all = now if asks_all else self._asked_all
+        asked = [job for job in self._jobs.all if asks_all or job.has_begun]
+        gone = [job for job in asked if job.sender.is_cancelled()]
         for job in gone:
             self._jobs.fail(job, Failure.CANCELLED, "cancelled")
         return bool(gone)

@@ -38,11 +38,11 @@ class State(StrEnum):
 class Job:
     """A request, equal to itself alone. Times are time.monotonic() seconds.
 
-    `number` counts arrivals. `binding` says what its checkpoints belong to. `is_worked_on` says that a call of the picture is being made,
-    `stepped` numbers the batch that it was in last, `group` tells whose calls can be made with its
-    own. `lacks_model` says that its model had to be loaded, `lacks_room` that this cannot be done
-    before others have ended. `step_sent` is the last step that was told, `calls_checked` counts
-    scheduler calls whose numbers were looked at.
+    `number` counts arrivals. `binding` says what its checkpoints belong to. `is_worked_on` says
+    that a call of the picture is being made, `stepped` numbers the batch that it was in last,
+    `group` tells whose calls can be made with its own. `lacks_model` says that its model had to be
+    loaded, `lacks_room` that this cannot be done before others have ended. `step_sent` is the last
+    step that was told, `calls_checked` counts scheduler calls whose numbers were looked at.
     """
 
     number: int

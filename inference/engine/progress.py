@@ -1,4 +1,4 @@
-"""What a picture's author is told while it is drawn, and at its end."""
+"""A picture's way as its author sees it: how it begins, what is told of it, how it ends."""
 
 import time
 from collections.abc import Mapping
@@ -9,10 +9,26 @@ import torch
 
 from inference.engine import events
 from inference.engine.jobs import Job, Jobs
-from inference.pipelines.checkpoints import bind, pack
+from inference.pipelines.checkpoints import bind, pack, unpack
+from inference.pipelines.drawing import begin
+from inference.pipelines.images import require_file
 from inference.pipelines.preview import predict_original, render_preview
 
 CALLS_BETWEEN_CHECKS = 8
+
+
+def begin_picture(job: Job) -> None:
+    """Let a job's picture begin, or go on from a checkpoint, as far as its first call.
+
+    Raises InvalidRequest, and whatever a pipeline raises.
+    """
+    assert job.entry is not None
+    model, request, moment = job.entry.model, job.request, None
+    if request.resume is not None:
+        blob = require_file(job.files, request.resume, "resume")
+        moment = unpack(blob, binding(job), model.device)
+    job.picture = begin(model, request, job.files, resume=moment)
+    job.picture.advance()
 
 
 class NotFinite(Exception):

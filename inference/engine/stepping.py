@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -38,8 +38,7 @@ class Counts:
     padding_rows: int = 0
 
 
-@dataclass(frozen=True)
-class Made:
+class Made(NamedTuple):
     """Answers of a batch, or what a member raised; `is_isolated`: they were made one by one."""
 
     answers: list[Any]

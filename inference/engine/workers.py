@@ -39,9 +39,9 @@ class Worker:
         """End the thread after what it is doing."""
         self._orders.put(None)
 
-    def join(self) -> None:
-        """Wait for its end."""
-        self._thread.join()
+    def join(self, seconds: float) -> None:
+        """Wait for its end, but no longer than that: a load can take minutes."""
+        self._thread.join(seconds)
 
     def _main(self) -> None:
         torch.set_num_threads(self._threads)
