@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
     if not options.tiny and not torch.cuda.is_available():
         print("bench: there is no CUDA GPU here: nothing was measured", file=sys.stderr)
         return NO_GPU
-    device = torch.device("cpu" if options.tiny else "cuda")
+    device = torch.device("cpu") if options.tiny else torch.device("cuda", 0)
     dtype = torch.float32 if options.tiny else DTYPES[options.dtype]
     shapes = TINY_SHAPES if options.tiny else SHAPES
     report = describe(device, dtype, options)
