@@ -17,6 +17,7 @@ TEST_SAME_ORDER = (
 )
 TEST_LEASES = "tests/services/generation/test_leases.py"
 TEST_FENCES = "tests/services/generation/test_fences.py"
+TEST_RESUMPTION = "tests/services/generation/test_resumption.py"
 TEST_SWEEPER = "tests/services/generation/test_sweeper.py"
 TEST_REWEIGHING = "tests/services/generation/test_reweighing.py"
 TEST_RELAY = "tests/libs/jobs/test_relay.py"
@@ -36,6 +37,27 @@ class Bug:
 
 
 BUGS = (
+    Bug(
+        "a picture begins anew although its state was kept",
+        "services/generation/service/drawing.py",
+        "if failed_in_engine(job) else kept.state",
+        "if failed_in_engine(job) else None",
+        f"{TEST_RESUMPTION}::test_a_worker_that_stops_hands_back_at_once_and_no_step_runs_twice",
+    ),
+    Bug(
+        "progress is told again after a resume",
+        "services/generation/service/telling.py",
+        "if reached > drawing.told:",
+        "if reached > (-1, 0):",
+        f"{TEST_RESUMPTION}::test_a_worker_that_dies_costs_the_steps_since_its_last_checkpoint",
+    ),
+    Bug(
+        "attempts write to one another's checkpoints",
+        "services/generation/service/checkpoints.py",
+        "self._attempt = job.attempt",
+        "self._attempt = 1",
+        f"{TEST_RESUMPTION}::test_a_late_checkpoint_of_an_older_attempt_disturbs_nobody",
+    ),
     Bug(
         "lost renewal",
         "services/generation/service/execution.py",
