@@ -5,9 +5,9 @@ and `package`.
 """
 
 
-def _owned(resolve, data=(), migrations=(), elsewhere=()):
+def _owned(resolve, data=(), migrations=(), elsewhere=(), needs=()):
     """Every Python file below this BUILD, and the other files its code reads at run time. Files of
-    `elsewhere` belong to another target.
+    `elsewhere` belong to another target. No import shows what it `needs`.
 
     Migrations are apart: no import shows them, and whoever runs them names them."""
     if data:
@@ -16,7 +16,7 @@ def _owned(resolve, data=(), migrations=(), elsewhere=()):
         name="lib",
         resolve=resolve,
         sources=["**/*.py", "!migrations/**"] + ["!" + path for path in elsewhere],
-        dependencies=[":data"] if data else [],
+        dependencies=([":data"] if data else []) + list(needs),
     )
     statements = ["migrations/" + name for name in migrations if name.endswith(".sql")]
     if statements:
@@ -135,13 +135,15 @@ def _program(name, module):
     )
 
 
-def inference_room(*below, data=()):
-    """Code that runs in Triton or trains models: third-party imports and the rooms named here."""
+def inference_room(*below, data=(), packages=()):
+    """Code that runs in Triton or trains models: third-party imports and the rooms named here.
+
+    `packages` are what a library that is imported imports when it is used."""
     __dependencies_rules__(
         ("*", "/**", "//3rdparty/**", ["//inference/%s/**" % name for name in below], "!*"),
     )
     __dependents_rules__(("*", "//inference/**", "//bench/**", "//tests/**", "!*"))
-    _owned("inference", data)
+    _owned("inference", data, needs=["//3rdparty/python:inference#" + name for name in packages])
 
 
 def leaf(data=(), inference=(), everywhere=()):
@@ -173,14 +175,14 @@ def local_platform(data=()):
     _owned("services", data)
 
 
-def fixtures(*dependencies):
+def fixtures(*dependencies, resolve="services"):
     """What all tests below share: this folder's own modules, and plugins that a `conftest.py` names
     as text, where no import shows them."""
     __dependents_rules__(("*", "//tests/**", "!*"))
     python_test_utils(
         name="fixtures",
         sources=["*.py", "!test_*.py"],
-        resolve="services",
+        resolve=resolve,
         dependencies=list(dependencies),
     )
 
@@ -194,6 +196,7 @@ def tests(
     dependencies=(),
     programs=(),
     below=True,
+    batch=False,
 ):
     """The tests of one room and what they share (`conftest.py`, modules without `test_`).
 
@@ -201,6 +204,7 @@ def tests(
     parts start once. `platform`: files that need Triton or the whole local platform; what these
     start reads the repository's files, so such a room depends on `//:tree` or `//:triton`.
     `below=False`: the folders below have BUILD files of their own.
+    `batch`: one pytest process runs the files that need no real parts, because imports are dear.
     `programs`: executables that the tests start, built for them.
     """
     __dependents_rules__(("*", "//tests/**", "!*"))
@@ -223,6 +227,7 @@ def tests(
             name="tests",
             sources=[every] + ["!" + path for path in special],
             timeout=timeout,
+            batch_compatibility_tag="tests of %s" % build_file_dir() if batch else None,
             **common
         )
     for tag, paths in (("servers", servers), ("platform", platform)):

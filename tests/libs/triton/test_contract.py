@@ -160,7 +160,12 @@ def test_the_answers_to_operations_are_ours() -> None:
     memory, requests = {"budget": 9, "used": 7}, ["one", "two"]
     told = event_side.stats(pictures=pictures, memory=memory, models=models, requests=requests)
     stats = Stats.model_validate_json(json.dumps(told))
-    assert (stats.running, stats.waiting, stats.paused, stats.loaded) == (1, 2, 3, {"demo"})
+    assert (stats.running, stats.waiting, stats.paused, stats.loaded) == (
+        1,
+        2,
+        3,
+        frozenset({"demo"}),
+    )
     assert stats.requests == ("one", "two")
     assert Drained.model_validate(event_side.drained(3)).jobs == 3
     assert Loaded.model_validate(event_side.loaded("demo", 1.5)).seconds == 1.5
