@@ -115,10 +115,10 @@ class Admission:
     def loaded(self, what: Wanted, entry: Entry | Exception) -> None:
         """A load has ended: put the model into its place, or fail who waits for it."""
         self._shelf.loaded(None if isinstance(entry, Exception) else entry)
-        if isinstance(entry, Exception):
-            log.error("the model %s could not be loaded", what.name, exc_info=entry)
-        else:
+        if not isinstance(entry, Exception):
             self._jobs.metrics.load_seconds.labels(what.name).set(entry.load_seconds)
+        elif not isinstance(entry, InvalidRequest):
+            log.error("the model %s could not be loaded", what.name, exc_info=entry)
         if what.adapted is None:
             self._answer_asked(what.name, entry)
         if isinstance(entry, Exception):
