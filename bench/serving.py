@@ -1,4 +1,4 @@
-"""The engine beside simpler ways to serve: `./easel bench serving [--json]`, 2 minutes, no server.
+"""The engine beside simpler ways to serve: `./easel bench serving [--json]`, 3 minutes, no server.
 
 On the demo model: `engine_overhead` is the time of a picture through the engine over that of
 diffusers' own pipeline, runs of both in turns, the median of their ratios; `join_steps` are the

@@ -39,7 +39,7 @@ from inference.pipelines.request import Request
 CALL_SECONDS, ROW_SECONDS = 0.030, 0.002
 MIXED_STEPS = (4, 8, 20, 30)
 SHORT_STEPS = 4
-JOBS = 48
+JOBS = 64
 CONCURRENCY = 8
 BATCH_ROWS = "2,4,8,16"
 BUCKETS = read_buckets(BATCH_ROWS)
