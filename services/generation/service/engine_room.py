@@ -6,9 +6,11 @@ alone the next time.
 
 import asyncio
 import contextlib
+import os
 import shlex
+import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from prometheus_client import Counter, Gauge
 
@@ -66,12 +68,20 @@ class Places:
 class Watchdog:
     """Mends the engine: loads it anew, and where that does not help has Triton restarted.
 
-    `restart_command` does that on this machine; without one whoever probes Triton has to.
+    `restart_command` does that on this machine, within `command_seconds`; without one whoever
+    probes Triton has to.
     """
 
-    def __init__(self, triton: TritonClient, restart_command: str = "") -> None:
+    def __init__(
+        self,
+        triton: TritonClient,
+        restart_command: str = "",
+        *,
+        command_seconds: float = COMMAND_SECONDS,
+    ) -> None:
         self._triton = triton
         self._command = shlex.split(restart_command)
+        self._command_seconds = command_seconds
         self._mending = asyncio.Lock()
         self._reloads = 0
         self._restarted_at = float("-inf")
@@ -84,6 +94,7 @@ class Watchdog:
     def note_picture(self) -> None:
         """The engine has drawn something."""
         self._reloads = 0
+        broken.set(0)
 
     async def mend(self) -> None:
         """Make the engine work again, unless somebody has done so meanwhile. Raises nothing."""
@@ -111,12 +122,10 @@ class Watchdog:
         self._restarted_at, self._reloads = time.monotonic(), 0
         log.error("triton_is_restarted", command=self._command[0])
         try:
-            process = await asyncio.create_subprocess_exec(*self._command)
-            async with asyncio.timeout(COMMAND_SECONDS):
-                code = await process.wait()
+            code = await run_command(self._command, self._command_seconds)
         except (OSError, TimeoutError) as error:
             log.error("triton_not_restarted", error=repr(error))
-            return
+            code = None
         mends.labels("restarted" if code == 0 else "restart failed").inc()
 
     async def watch_forever(self, places: Places) -> None:
@@ -125,9 +134,9 @@ class Watchdog:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             if places.are_empty and not self.is_mending:
-                times_unloaded = await self._look(times_unloaded)
+                times_unloaded = await self.look(times_unloaded)
 
-    async def _look(self, times_unloaded: int) -> int:
+    async def look(self, times_unloaded: int) -> int:
         """Mend what is broken; how often, one after another, Triton had no engine loaded.
 
         Once may be a start or an end. A Triton that cannot be asked is for others to start.
@@ -143,6 +152,22 @@ class Watchdog:
         else:
             times_unloaded = 0
         if works:
+            if times_unloaded == 0:  # else it is only not convicted yet
+                broken.set(0)
             return times_unloaded
         await self.mend()
         return 0
+
+
+async def run_command(command: Sequence[str], seconds: float) -> int:
+    """Run a command to its end; its exit status. One that takes longer is killed with all that it
+    started, so that no two of them are at work. Raises OSError, TimeoutError."""
+    process = await asyncio.create_subprocess_exec(*command, start_new_session=True)
+    try:
+        async with asyncio.timeout(seconds):
+            return await process.wait()
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+        raise
