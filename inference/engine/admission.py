@@ -142,7 +142,7 @@ class Admission:
         others = [job for job in self._begun() if job not in together]
         finishing = [job for job in others if job.state is State.FINISHING]
         resting = [job for job in others if job.state is not State.FINISHING]
-        names = {job.request.model for job in (*together, *others)}
+        names = {job.request.model for job in (*together, *others)} | self._names_loading()
         taken = self._bytes_of([*together, *finishing], resting)
         return self._shelf.bytes_in_use(names) + taken <= self.budget
 
@@ -180,6 +180,7 @@ class Admission:
     def _make_room(self, needed: int) -> bool:
         """Unload idle models until so many bytes are free; whether they are."""
         in_use = {job.request.model for job in self._jobs.all if job.has_begun or job.is_worked_on}
+        in_use |= self._names_loading()
         most = self.budget - self._bytes_now() - needed
         if self._shelf.bytes_in_use(in_use) > most:
             return False
@@ -188,6 +189,10 @@ class Admission:
             self.unload(name)
         self._shelf.forget_adapted({wanted(job.request) for job in self._jobs.all})
         return True
+
+    def _names_loading(self) -> set[str]:
+        """The model that is being loaded, or has something added to it: it must not leave now."""
+        return {self._shelf.is_loading.name} if self._shelf.is_loading is not None else set()
 
     def _put_back(self, job: Job) -> None:
         """A picture that has taken no step lets go of its model; it begins anew later."""
@@ -198,11 +203,15 @@ class Admission:
     def _asked_load(self) -> Loading | None:
         for asked in list(self.loads_asked):
             name, sender, _ = asked
-            if self._make_room(self._shelf.bytes_to_load(name)):
-                return self._shelf.loading(name)
+            try:
+                if self._make_room(self._shelf.bytes_to_load(name)):
+                    return self._shelf.loading(name)
+                words = f"busy: there is no room for the model {name!r} now"
+                failure = Failure.UNAVAILABLE, words
+            except Exception as error:  # noqa: BLE001 - its folder went away, or is being written
+                failure = _load_failure(error)
             self.loads_asked.remove(asked)
-            words = f"busy: there is no room for the model {name!r} now"
-            self._jobs.later(partial(sender.fail, Failure.UNAVAILABLE, words))
+            self._jobs.later(partial(sender.fail, *failure))
         return None
 
     def _lacked_load(self) -> Loading | None:
@@ -210,13 +219,19 @@ class Admission:
         for job in self._jobs.ranked(lacking):
             if self._shelf.find(job.request) is not None:
                 continue
-            name = job.request.model
-            job.lacks_room = not self._make_room(self._shelf.bytes_to_load(name))
-            if job.lacks_room:
-                return None
-            is_there = Wanted(name, None) in self._shelf.entries
-            return self._shelf.adapting(job.request) if is_there else self._shelf.loading(name)
+            try:
+                return self._load_for(job)
+            except Exception as error:  # noqa: BLE001 - its folder went away, or is being written
+                self._fail_load(job, error)
         return None
+
+    def _load_for(self, job: Job) -> Loading | None:
+        name = job.request.model
+        job.lacks_room = not self._make_room(self._shelf.bytes_to_load(name))
+        if job.lacks_room:
+            return None
+        is_there = Wanted(name, None) in self._shelf.entries
+        return self._shelf.adapting(job.request) if is_there else self._shelf.loading(name)
 
     def _answer_asked(self, name: str, entry: Entry | Exception) -> None:
         now = time.monotonic()

@@ -1,5 +1,6 @@
 """Requests to the engine itself: `{"op": "stats"}`, `drain`, `load` and `unload`."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -13,6 +14,8 @@ from inference.engine.progress import tell_checkpoint
 from inference.engine.shelf import Shelf, Wanted
 from inference.engine.stepping import Counts, Stepper
 from inference.pipelines.request import InvalidRequest
+
+log = logging.getLogger("easel.engine")
 
 
 class Operations:
@@ -72,7 +75,10 @@ class Operations:
         drained = [job for job in self._jobs.all if wanted is None or job.request_id in wanted]
         for job in drained:
             step = job.picture.steps.done if job.picture is not None else 0
-            tell_checkpoint(self._jobs, job)
+            try:
+                tell_checkpoint(self._jobs, job)
+            except Exception:
+                log.exception("a checkpoint could not be told; others are still handed back")
             words = f"draining: handed back after step {step}"
             self._jobs.fail(job, Failure.UNAVAILABLE, words)
         self._later(sender, events.drained(len(drained)))

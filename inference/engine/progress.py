@@ -13,6 +13,7 @@ from inference.pipelines.checkpoints import bind, pack, unpack
 from inference.pipelines.drawing import begin
 from inference.pipelines.images import require_file
 from inference.pipelines.preview import predict_original, render_preview
+from inference.pipelines.steps import NotFinite
 
 CALLS_BETWEEN_CHECKS = 8
 
@@ -29,10 +30,6 @@ def begin_picture(job: Job) -> None:
         moment = unpack(blob, binding(job), model.device)
     job.picture = begin(model, request, job.files, resume=moment)
     job.picture.advance()
-
-
-class NotFinite(Exception):
-    """The numbers of a picture left the range of their format."""
 
 
 def require_finite(job: Job) -> None:

@@ -4,7 +4,7 @@ The same request with the same `made_by` gives the same bytes.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -19,9 +19,15 @@ MadeBy = dict[str, str | dict[str, str]]
 
 
 def made_by(
-    model: Path, adapters: Mapping[str, Path], *, device: torch.device, dtype: torch.dtype
+    model: Path,
+    adapters: Mapping[str, Path],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    batch_rows: Sequence[int] = (),
 ) -> MadeBy:
-    """The build (`engine` is a digest of our own source), the device, and digests of the weights.
+    """The build (`engine` is a digest of our own source), the device, the sizes of batches, and
+    digests of the weights.
 
     The first call for a folder reads all of it.
     """
@@ -29,6 +35,7 @@ def made_by(
         "engine": build_digest(),
         "libraries": {name: version(name) for name in LIBRARIES},
         "device": describe_device(device),
+        "batch_rows": ",".join(map(str, batch_rows)),
         "dtype": str(dtype).removeprefix("torch."),
         "model": folder_digest(model),
         "adapters": {name: folder_digest(folder) for name, folder in adapters.items()},

@@ -156,10 +156,14 @@ class Shelf:
         begun = time.monotonic()
         model = self._load(folder, self._device)
         usage = install(model, name, self._choice)
-        facts = made_by(folder, {}, device=self._device, dtype=model.dtype)
+        facts = self._made_by(folder, {}, model)
         facts["runner"] = usage.computed_by
         taken = sum(weight_bytes(model.components).values())
         return _entry(model, taken + usage.bytes, facts, begun, usage)
+
+    def _made_by(self, folder: Path, adapters: dict[str, Path], model: Model) -> MadeBy:
+        rows = self._settings.batch_rows
+        return made_by(folder, adapters, device=self._device, dtype=model.dtype, batch_rows=rows)
 
     def _adapt(self, base_entry: Entry, folder: Path, request: Request) -> Entry:
         begun, base = time.monotonic(), base_entry.model
@@ -169,7 +173,7 @@ class Shelf:
         names += [control.name for control in request.controls]
         names += [prompt.name for prompt in request.image_prompts]
         folders = {name: self._find_folder(name) for name in names}
-        facts = made_by(folder, folders, device=self._device, dtype=base.dtype)
+        facts = self._made_by(folder, folders, base)
         facts["runner"] = runner
         shared = weight_bytes(base.components)
         own = [n for at, n in weight_bytes(model.components).items() if at not in shared]

@@ -7,13 +7,18 @@ made, on which thread, and with whose rows.
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
+from torch.utils.weak import WeakIdKeyDictionary
 
 # The denoiser's inputs that stand for the whole batch, not for one row each.
 SHARED_INPUTS = frozenset({"txt_ids", "img_ids"})
+
+
+_contents: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 
 class Kind(StrEnum):
@@ -94,8 +99,18 @@ def _leaves(call: Call) -> tuple[list[_Leaf], Any]:
 def _leaf_key(leaf: _Leaf) -> Hashable:
     if not isinstance(leaf.value, torch.Tensor):
         return repr(leaf.value)
-    shape = tuple(leaf.value.shape)
-    return (shape if leaf.is_shared else shape[1:], leaf.value.dtype)
+    if leaf.is_shared:
+        return _content(leaf.value)
+    return (tuple(leaf.value.shape[1:]), leaf.value.dtype)
+
+
+def _content(tensor: torch.Tensor) -> Hashable:
+    """What an input for the whole batch holds: wide and tall pictures have as many places, but not
+    the same ones. A picture gives the same tensor in every step, so it is read once."""
+    if tensor not in _contents:
+        values = tensor.float().cpu().contiguous().numpy().tobytes()
+        _contents[tensor] = (tuple(tensor.shape), tensor.dtype, sha256(values).digest())
+    return _contents[tensor]
 
 
 def _join(column: tuple[_Leaf, ...], padding: int) -> Any:

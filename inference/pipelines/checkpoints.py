@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
+from inference.pipelines.images import require_file
 from inference.pipelines.request import InvalidRequest, Request
 from inference.pipelines.steps import Moment
 
@@ -27,13 +28,16 @@ Tensors = dict[str, torch.Tensor]
 
 
 def bind(request: Request, files: Sequence[bytes], made_by: Mapping[str, Any]) -> str:
-    """A digest of what a checkpoint belongs to; files count by their content, not their place."""
+    """A digest of what a checkpoint belongs to; files count by their content, not their place.
+
+    Raises InvalidRequest for a file that did not come along.
+    """
     fields = {name: value for name, value in asdict(request).items() if name not in NOT_BOUND}
     used = [fields, *fields["controls"], *fields["image_prompts"]]
     for where in used:
         for name in FILES:
             if where.get(name) is not None:
-                where[name] = hashlib.sha256(files[where[name]]).hexdigest()
+                where[name] = hashlib.sha256(require_file(files, where[name], name)).hexdigest()
     text = json.dumps([fields, made_by], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

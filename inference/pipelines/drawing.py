@@ -16,7 +16,7 @@ from inference.pipelines.picture import Picture
 from inference.pipelines.prompts import encode_words
 from inference.pipelines.request import InvalidRequest, Request
 from inference.pipelines.schedulers import make_scheduler
-from inference.pipelines.steps import Moment, Steps
+from inference.pipelines.steps import Moment, NotFinite, Steps
 from inference.pipelines.task import Task
 
 SIDE_MULTIPLE_PIXELS = 8
@@ -97,7 +97,12 @@ def check_task(model: Model, task: str) -> None:
 
 
 def to_pixels(image: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Colours from 0 to 1, rounded as diffusers' VaeImageProcessor rounds."""
+    """Colours from 0 to 1, rounded as diffusers' VaeImageProcessor rounds.
+
+    Raises NotFinite: a VAE in half precision may overflow where the latents did not.
+    """
+    if not np.isfinite(image).all():
+        raise NotFinite("its colours are not finite numbers")
     return np.ascontiguousarray((image * 255).round().astype(np.uint8))
 
 

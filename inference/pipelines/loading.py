@@ -191,12 +191,16 @@ def suspend_parts(identity: Hashable, components: dict[str, Any]) -> None:
 
 
 def _take_any_precision(vae: Any, method: str) -> None:
-    """Pictures of a denoiser in half precision hand their latents to a VAE in FP32 as they are."""
+    """Pictures of a denoiser in half precision hand their latents to a VAE in FP32 as they are.
+
+    And in one order in memory: convolutions choose their kernels by it, and a picture that goes on
+    from a checkpoint has lost the order that its image had.
+    """
     real = getattr(vae, method)
 
     @wraps(real)
     def cast(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        return real(tensor.to(vae.dtype), *args, **kwargs)
+        return real(tensor.to(vae.dtype).contiguous(), *args, **kwargs)
 
     setattr(vae, method, cast)
 

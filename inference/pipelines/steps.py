@@ -19,6 +19,10 @@ NOT_HISTORY = frozenset({*HOOKED, "_internal_dict"})  # the last is the configur
 CONSTANTS = (torch.Tensor, np.ndarray)
 
 
+class NotFinite(Exception):
+    """The numbers of a picture left the range of their format."""
+
+
 @dataclass(frozen=True)
 class Moment:
     """A picture between two calls of its scheduler: enough to go on as if nothing had happened.

@@ -1,5 +1,6 @@
 """A check that lives elsewhere: one HTTP endpoint of the operator's for prompts and pictures."""
 
+import asyncio
 import base64
 import io
 from typing import Any
@@ -32,9 +33,7 @@ class RemoteCheck:
 
     async def check_picture(self, pixels: Pixels) -> Finding | None:
         """POST `{"stage": "picture", "media_type": "image/png", "picture": base64}`."""
-        buffer = io.BytesIO()
-        Image.fromarray(pixels, "RGB").save(buffer, "PNG")
-        picture = base64.b64encode(buffer.getvalue()).decode()
+        picture = await asyncio.to_thread(encode_picture, pixels)
         return await self._ask({"stage": "picture", "media_type": "image/png", "picture": picture})
 
     async def aclose(self) -> None:
@@ -49,3 +48,10 @@ class RemoteCheck:
         except (httpx.HTTPError, ValidationError) as error:
             raise ModerationUnavailable(repr(error)) from error
         return Finding(verdict.category) if verdict.flagged else None
+
+
+def encode_picture(pixels: Pixels) -> str:
+    """A PNG as base64."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels, "RGB").save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()

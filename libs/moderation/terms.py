@@ -13,7 +13,10 @@ from libs.moderation.findings import Finding
 
 DEFAULT_TERMS = Path(__file__).with_name("terms.toml")
 DISGUISES = str.maketrans("013457@$", "oieastas")
+UNSEEN = frozenset({"Mn", "Mc", "Me", "Cf"})  # accents, and signs without width
 WORD = re.compile(r"(?:[^\W_]|[@$])+")
+# What an engine takes out of a prompt without leaving a gap: "nu(de:1.0)", "n[]ude", "n\\u(de)".
+EMPHASIS = re.compile(r":\s*[+-]?(?:\d+\.?\d*|\.\d+)\s*(?=\))|[\\()\[\]{}]")
 LETTER = re.compile(r"[^\W\d_]")
 SPELLED_OUT = re.compile(r"\b\w([-._* ])\w(?:\1\w)+\b")  # "n u d e", "n-u-d-e"
 
@@ -42,10 +45,11 @@ class TermCheck:
     rules: tuple[tuple[str, tuple[re.Pattern[str], ...]], ...]
 
     async def __call__(self, prompt: str) -> Finding | None:
-        words = normalize(prompt)
+        readings = (normalize(prompt), normalize(EMPHASIS.sub("", prompt)))
         for category, lists in self.rules:
-            if all(pattern.search(words) for pattern in lists):
-                return Finding(category)
+            for words in readings:
+                if all(pattern.search(words) for pattern in lists):
+                    return Finding(category)
         return None
 
 
@@ -61,7 +65,7 @@ def normalize(text: str) -> str:
     """Lower-case words with single spaces: no accents, brackets, weights or other signs; digits
     in words are read as the letters that they stand for, and spelled-out words are put together."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
-    plain = "".join(sign for sign in decomposed if not unicodedata.combining(sign))
+    plain = "".join(sign for sign in decomposed if unicodedata.category(sign) not in UNSEEN)
     whole = SPELLED_OUT.sub(lambda found: found[0].replace(found[1], ""), plain)
     words = (word.translate(DISGUISES) for word in WORD.findall(whole) if LETTER.search(word))
     return " ".join(words)

@@ -44,6 +44,9 @@ def scale_file(file: bytes, sides: tuple[int, int]) -> bytes:
     with Image.open(io.BytesIO(file)) as image:
         if image.size == sides:
             return file
-        buffer = io.BytesIO()
-        image.convert("RGB").resize(sides, Image.Resampling.LANCZOS).save(buffer, "PNG")
+        # The engine reads transparency: as white in an image, as black in a mask.
+        mode = "RGBa" if image.has_transparency_data else "RGB"
+        scaled = image.convert("RGBA").convert(mode).resize(sides, Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    scaled.convert(mode.upper()).save(buffer, "PNG")
     return buffer.getvalue()

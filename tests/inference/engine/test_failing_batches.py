@@ -1,13 +1,14 @@
 """What cannot be computed fails alone: its batch mates go on, byte for byte."""
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from inference.engine.events import Failure
-from inference.pipelines.loading import Model
+from inference.pipelines.loading import Model, load_model
 from tests.inference.drawn import draw
 from tests.inference.engine.conftest import MakeEngine
 from tests.inference.engine.denoisers import MARKED_STEPS, load_around, marked_rows
@@ -112,3 +113,18 @@ def test_a_lost_accelerator_ends_the_engine(make_engine: MakeEngine) -> None:
     assert recorder.failure is not None and recorder.failure[0] is Failure.UNAVAILABLE
     with pytest.raises(RuntimeError, match="not healthy"):
         submit(engine)
+
+
+def test_colours_that_are_no_numbers_are_not_delivered(make_engine: MakeEngine) -> None:
+    """The latents are finite: only the decoder overflows."""
+
+    def load(folder: Path, device: torch.device) -> Model:
+        model = load_model(folder, device)
+        model.components["vae"].decoder.conv_out.bias.fill_(float("nan"))
+        return model
+
+    failed = submit(make_engine(load=load)).wait()
+    assert failed.image is None
+    assert failed.failure is not None
+    assert failed.failure[0] is Failure.INTERNAL
+    assert "not finite" in failed.failure[1]

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
+from inference.engine.engine import Arrival
 from inference.engine.events import Failure
 from inference.pipelines.loading import Model
 from tests.inference.drawn import draw
 from tests.inference.engine.conftest import MakeEngine
 from tests.inference.engine.denoisers import Gate, load_around
 from tests.inference.engine.recorder import Recorder, operate, submit, until
-from tests.inference.sample_requests import request
+from tests.inference.sample_requests import request, request_text
 
 
 def test_stats_tell_what_runs_and_what_lies_in_memory(make_engine: MakeEngine) -> None:
@@ -143,3 +144,26 @@ def test_an_operation_that_is_none_is_refused(
     answer: Recorder = submit(make_engine(), json.dumps(document).encode()).wait()
     assert answer.failure is not None and answer.failure[0] is Failure.INVALID_ARG
     assert words in answer.failure[1]
+
+
+class Broken(Recorder):
+    """Its stream is gone when a checkpoint is to be sent."""
+
+    def send(self, event: Any, preview: Any = None, checkpoint: bytes = b"") -> None:
+        if checkpoint:
+            raise RuntimeError("the stream is gone")
+        super().send(event, preview, checkpoint)
+
+
+def test_a_stream_that_is_gone_keeps_nobody_else_from_being_handed_back(
+    make_engine: MakeEngine,
+) -> None:
+    engine = make_engine(preload="tiny")
+    broken = Broken()
+    body = request_text(steps=150)
+    engine.submit(lambda: Arrival(body, [], "broken", broken))
+    other = submit(engine, steps=150, request_id="other")
+    until(lambda: bool(broken.steps and other.steps))
+    assert operate(engine, "drain", requests=None).events[-1] == {"type": "drained", "jobs": 2}
+    assert other.wait().checkpoints and broken.wait().failure is not None
+    assert operate(engine, "stats").events[-1]["requests"] == []

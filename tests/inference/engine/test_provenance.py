@@ -42,11 +42,14 @@ def test_any_other_file_is_another_digest(folder: Path, change: str) -> None:
 
 
 def test_a_picture_names_its_build_device_and_weights(folder: Path) -> None:
-    made = made_by(folder, {"style": folder / "unet"}, device=CPU, dtype=torch.float32)
+    made = made_by(
+        folder, {"style": folder / "unet"}, device=CPU, dtype=torch.float32, batch_rows=(2, 8)
+    )
     assert made["engine"] == build_digest()
     assert made["model"] == folder_digest(folder)
     assert made["adapters"] == {"style": folder_digest(folder / "unet")}
     assert made["dtype"] == "float32"
+    assert made["batch_rows"] == "2,8"
     assert str(made["device"]).startswith("cpu ")
     libraries = made["libraries"]
     assert isinstance(libraries, dict) and libraries["torch"].startswith(torch.__version__[:4])

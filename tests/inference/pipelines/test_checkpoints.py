@@ -126,3 +126,8 @@ def test_what_is_no_checkpoint_is_refused(model: Model, cut: int) -> None:
         unpack(blob[:cut], bind(request(), (), MADE_BY), CPU)
     with pytest.raises(InvalidRequest, match="resume: the file is not a checkpoint"):
         unpack(b"\x02\0\0\0\0\0\0\0{}", "x", CPU)
+
+
+def test_a_file_that_did_not_come_along_is_named() -> None:
+    with pytest.raises(InvalidRequest, match="image: there is no file 5, only 1 came along"):
+        bind(request(task="img2img", image=5, resume=0), [b"checkpoint"], MADE_BY)

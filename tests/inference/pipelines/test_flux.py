@@ -248,3 +248,15 @@ def test_a_prompt_is_counted_and_bounded_by_what_t5_reads(folder: Path) -> None:
     assert picture.notes == {"prompt_tokens": 256, "prompt_chunks": 1}
     with pytest.raises(InvalidRequest, match="prompt: 257 tokens, and this model reads 256"):
         watch(begin(model, request(prompt="a" * 255, steps=1)))
+
+
+def test_a_wide_picture_shares_no_call_with_a_tall_one(model: Model) -> None:
+    """They have as many places, but not the same ones."""
+    calls = [
+        step_call(begin(model, request(steps=2, guidance=1.0, width=width, height=height)))
+        for width, height in ((96, 32), (32, 96), (96, 32))
+    ]
+    keys = [batch_key(call) for call in calls if call is not None]
+    assert len(keys) == 3
+    assert keys[0] != keys[1]
+    assert keys[0] == keys[2]

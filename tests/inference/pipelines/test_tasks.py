@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from inference.pipelines.checkpoints import pack, unpack
 from inference.pipelines.drawing import begin
 from inference.pipelines.picture import Picture
 from inference.pipelines.request import SCHEDULERS
@@ -86,9 +88,10 @@ def test_a_picture_resumed_in_the_middle_is_the_same_bytes(
         call = step_call(picture)
     moment = picture.steps.moment()
     assert moment is not None and moment.calls == 2 and not picture.is_finished
+    saved = unpack(pack(moment, "it"), "it", torch.device("cpu"))
     whole = finish(picture)
     wanted = request(**case.changes, scheduler=scheduler, steps=5)
-    resumed = begin(models[case.model], wanted, case.files, resume=moment)
+    resumed = begin(models[case.model], wanted, case.files, resume=saved)
     assert finish(resumed).tobytes() == whole.tobytes()
 
 

@@ -12,7 +12,7 @@ from libs.kernel.ids import new_id
 from libs.storage.objects import ObjectStore
 from libs.triton.errors import InvalidGeneration
 from services.gallery.client.images import find_object_keys
-from services.generation.picture_inputs import fetch_inputs
+from services.generation.picture_inputs import fetch_inputs, scale_file
 from services.generation.schemas import ResolvedRequest
 from tests.services.generation.test_ingredients import give_image
 
@@ -85,3 +85,17 @@ async def test_a_deleted_image_is_named(sessions: SessionsOf, store: ObjectStore
 async def test_words_alone_need_no_files(sessions: SessionsOf, store: ObjectStore) -> None:
     request = resolved("txt2img", 64, 64)
     assert await fetch_inputs(sessions("worker"), store, uuid4(), request) == ()
+
+
+def test_what_is_transparent_stays_so_when_it_is_scaled() -> None:
+    """White that shows only in one corner; elsewhere the colour below must not come out."""
+    rgba = np.full((64, 64, 4), 255, dtype=np.uint8)
+    rgba[..., 3] = 0
+    rgba[:16, :16, 3] = 255
+    buffer = io.BytesIO()
+    Image.fromarray(rgba, "RGBA").save(buffer, "PNG")
+    scaled = Image.open(io.BytesIO(scale_file(buffer.getvalue(), (32, 32))))
+    alpha = np.asarray(scaled.getchannel("A"))
+    assert scaled.mode == "RGBA"
+    assert 0.05 < (alpha > 127).mean() < 0.08
+    assert alpha[:6, :6].min() > 250 and alpha[12:, 12:].max() == 0
