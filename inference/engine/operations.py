@@ -13,7 +13,7 @@ from inference.engine.jobs import Jobs, State
 from inference.engine.progress import tell_checkpoint
 from inference.engine.shelf import Shelf, Wanted
 from inference.engine.stepping import Counts, Stepper
-from inference.pipelines.request import InvalidRequest
+from inference.pipelines.request import InvalidRequest, check_model_name
 
 log = logging.getLogger("easel.engine")
 
@@ -115,6 +115,4 @@ def _require_fields(fields: dict[str, Any], names: set[str]) -> None:
 
 def _model_name(fields: dict[str, Any]) -> str:
     _require_fields(fields, {"model"})
-    if not isinstance(fields["model"], str):
-        raise InvalidRequest("model must be a text")
-    return fields["model"]
+    return check_model_name("model", fields["model"])

@@ -147,7 +147,8 @@ def _text(name: str, value: Any) -> str:
     return value
 
 
-def _model(name: str, value: Any) -> str:
+def check_model_name(name: str, value: Any) -> str:
+    """The name of a model or an adapter: never a path. Raises InvalidRequest."""
     if not isinstance(value, str) or not MODEL_NAME.fullmatch(value):
         raise InvalidRequest(f"{name} must be a name of a-z, 0-9, '.', '_' and '-'")
     return value
@@ -215,14 +216,14 @@ FILE_NUMBER = _integer(0, MAX_FILES - 1)
 SHARE = _number(0, 1)
 WEIGHT = _number(-MAX_WEIGHT, MAX_WEIGHT)
 ADAPTER_CHECKS: dict[str, Check] = {
-    "name": _model,
+    "name": check_model_name,
     "weight": WEIGHT,
     "image": FILE_NUMBER,
     "begin": SHARE,
     "end": SHARE,
 }
 CHECKS: dict[str, Check] = {
-    "model": _model,
+    "model": check_model_name,
     "task": _choice(TASKS),
     "prompt": _text,
     "negative_prompt": _text,

@@ -156,7 +156,10 @@ class ModelFolders:
         except TritonError as error:
             log.info("model_stays", model=folder.name, error=repr(error))
             return False
-        await asyncio.to_thread(remove_folder, folder)
+        if self.in_use[folder.name]:  # somebody came meanwhile; it will be loaded again
+            return False
+        gone = move_away(folder)
+        await asyncio.to_thread(shutil.rmtree, gone, ignore_errors=True)
         log.info("model_removed", model=folder.name)
         return True
 
@@ -170,11 +173,9 @@ def is_missing_bytes(target: Path, file: ModelFile) -> bool:
     return target.stat().st_size < file.bytes
 
 
-def remove_folder(folder: Path) -> None:
-    """Delete a folder, at once as far as anybody sees."""
-    gone = folder.with_name(f"{GONE}{folder.name}")
-    folder.rename(gone)
-    shutil.rmtree(gone, ignore_errors=True)
+def move_away(folder: Path) -> Path:
+    """Where a folder lies that nobody finds any more, to be deleted."""
+    return folder.rename(folder.with_name(f"{GONE}{folder.name}"))
 
 
 def clear_remains(folder: Path) -> None:

@@ -135,7 +135,9 @@ def test_a_model_in_use_is_not_unloaded(make_engine: MakeEngine) -> None:
         ({"op": "drain", "requests": "a"}, "requests must be a list"),
         ({"op": "load"}, "the operation takes model"),
         ({"op": "load", "model": "nothing"}, "unknown model 'nothing'"),
-        ({"op": "load", "model": 3}, "model must be a text"),
+        ({"op": "load", "model": 3}, "model must be a name"),
+        ({"op": "load", "model": "/etc"}, "model must be a name"),
+        ({"op": "unload", "model": "../tiny"}, "model must be a name"),
     ],
 )
 def test_an_operation_that_is_none_is_refused(

@@ -118,6 +118,33 @@ async def test_what_is_in_use_stays(folders: ModelFolders) -> None:
     assert not (folders.folder / first).exists()
 
 
+class SlowEngine(QuickEngine):
+    """Takes its time to forget a model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
+
+    async def unload_model(self, name: str) -> bool:
+        self.asked.set()
+        await self.may_answer.wait()
+        return await super().unload_model(name)
+
+
+async def test_who_comes_while_a_model_leaves_keeps_it(folders: ModelFolders) -> None:
+    name = await publish(folders)
+    await folders.require(name)
+    engine = SlowEngine()
+    slow = ModelFolders(folders.store, folders.folder, engine)
+    leaving = asyncio.create_task(slow.remove(folders.folder / name))
+    await engine.asked.wait()
+    async with slow.using(name) as was_fetched:
+        engine.may_answer.set()
+        assert not await leaving
+        assert not was_fetched
+        assert files_in(folders.folder / name) == FILES
+
+
 async def test_what_the_engine_draws_with_stays(folders: ModelFolders) -> None:
     class Busy(QuickEngine):
         async def unload_model(self, name: str) -> bool:
