@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from libs.tiers import fair_rules
 from libs.tiers.catalogue import load_catalogue
-from services.generation.models import Job, Mark
+from services.generation.models import FINAL_STATES, Job, Mark
 
 LEASE_SECONDS = 15
 
@@ -139,6 +139,14 @@ async def claim_next(
 async def jobs_under_way(session: AsyncSession, ids: Collection[UUID]) -> set[UUID]:
     """Those of the jobs, anybody's, that have not ended."""
     return set((await session.scalars(UNDER_WAY, {"ids": list(ids)})).all())
+
+
+async def lock_ended(session: AsyncSession, job_id: UUID) -> Job | None:
+    """A job that has ended, which nobody queues again before the transaction ends; None for one
+    that is under way or gone."""
+    query = select(Job).where(Job.id == job_id).with_for_update(read=True)
+    job = await session.scalar(query)
+    return None if job is None or job.state not in FINAL_STATES else job
 
 
 async def renew(session: AsyncSession, claim: Claim) -> bool:

@@ -142,12 +142,12 @@ class Keeper:
         """Store what was offered last, at once. A failure is logged: it costs some steps."""
         offered, self._newest = self._newest, None
         self._offered.clear()
-        await self._settle()
+        await self.settle()
         if offered is None:
             return
         key, state = offered
         try:
-            await self._put(key, _pack(state), "application/octet-stream")
+            await self._keep(key, _pack(state), "application/octet-stream")
             stored.inc()
         except StorageUnavailable as error:
             log.warning("checkpoint_not_stored", key=key, error=repr(error))
@@ -165,17 +165,21 @@ class Keeper:
         """
         self._newest = None
         key = f"{self._folder}{index}/{RECORD}"
-        await self._put(key, RECORDS.dump_json(record), "application/json")
+        await self._keep(key, RECORDS.dump_json(record), "application/json")
 
-    async def _put(self, key: str, body: bytes, content_type: str) -> None:
-        # It goes on in its thread when we are cancelled: what comes after it must know of it.
+    async def _keep(self, key: str, body: bytes, content_type: str) -> None:
         self._has_stored = True
+        await self.put(key, body, content_type=content_type)
+
+    async def put(self, key: str, body: bytes, *, content_type: str) -> None:
+        """Store an object of the job. Raises StorageUnavailable."""
+        # It goes on in its thread when we are cancelled: what comes after it must know of it.
         put = asyncio.ensure_future(self._store.put(key, body, content_type=content_type))
         self._puts.add(put)
         put.add_done_callback(self._puts.discard)
         await asyncio.shield(put)
 
-    async def _settle(self) -> None:
+    async def settle(self) -> None:
         """Wait for what is being stored, for so long."""
         if self._puts:
             await asyncio.wait(set(self._puts), timeout=LAST_SECONDS)
@@ -185,7 +189,7 @@ class Keeper:
         self._newest = None
         if not self._has_stored:
             return
-        await self._settle()
+        await self.settle()
         try:
             async with asyncio.timeout(LAST_SECONDS):
                 await self._store.delete_below(self._folder, pages=PAGES)

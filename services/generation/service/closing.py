@@ -52,9 +52,11 @@ async def close_job(
         error=error,
         marks=drawing.marks,
     )
+    await keeper.settle()  # an owner who is erased then leaves nothing that arrives later
     await write_down(sessions, job, end)
     attempts.labels(state).inc()
-    await keeper.forget()
+    if drawing.has_looked:  # else there may be images that nobody would find without it
+        await keeper.forget()
 
 
 async def close_drawn(sessions: Sessions, drawing: Drawing, keeper: Keeper) -> None:
@@ -101,7 +103,7 @@ async def retry_or_fail(sessions: Sessions, drawing: Drawing, keeper: Keeper) ->
         delay = retry_delay_seconds(job.failures)
         await hand_back(sessions, drawing, ENGINE_FAILED, delay_seconds=delay, failures=1)
     else:
-        await give_up(sessions, drawing, keeper)
+        await give_up(sessions, drawing, keeper, ENGINE_FAILED)
 
 
 async def suspect_or_give_up(sessions: Sessions, drawing: Drawing, keeper: Keeper) -> None:
@@ -114,11 +116,11 @@ async def suspect_or_give_up(sessions: Sessions, drawing: Drawing, keeper: Keepe
         delay = retry_delay_seconds(deaths)
         await hand_back(sessions, drawing, ENGINE_DIED, delay_seconds=delay)
     else:
-        await give_up(sessions, drawing, keeper)
+        await give_up(sessions, drawing, keeper, ENGINE_FAILED)
 
 
-async def give_up(sessions: Sessions, drawing: Drawing, keeper: Keeper) -> None:
+async def give_up(sessions: Sessions, drawing: Drawing, keeper: Keeper, reason: Reason) -> None:
     """End with what was delivered, or free of charge."""
     drawing.steps_of_current = 0
     state: JobState = "partial" if drawing.images else "failed"
-    await close_job(sessions, drawing, keeper, state, ENGINE_FAILED)
+    await close_job(sessions, drawing, keeper, state, reason)

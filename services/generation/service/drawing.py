@@ -57,15 +57,20 @@ def priority_of(tier: TierName) -> int:
 
 
 async def draw_images(
-    studio: Studio, drawing: Drawing, keeper: Keeper, stopping: asyncio.Event
+    studio: Studio,
+    drawing: Drawing,
+    keeper: Keeper,
+    stopping: asyncio.Event,
+    state: SavedState | None,
 ) -> None:
     """Draw what is missing of a job, image by image, until it is whole or the worker stops.
+
+    `state` is where the first of them had arrived.
 
     Raises TritonError (`libs.triton.errors`; HandedBack: what was done is kept), StorageUnavailable
     and ModerationUnavailable.
     """
     await tell(studio.redis, drawing.job, "job.started", {"attempt": drawing.job.attempt})
-    state = await take_up(studio, drawing)
     while not drawing.is_whole and not stopping.is_set():
         if drawing.index:
             drawing.mark("claimed", image=drawing.index)
@@ -81,10 +86,12 @@ async def take_up(studio: Studio, drawing: Drawing) -> SavedState | None:
     """
     job = drawing.job
     if job.attempt == 1:
+        drawing.has_looked = True
         return None
     drawing.told = await last_told(studio.redis, job)
     kept = await find_kept(studio.store, job)
     drawing.images, drawing.refused = list(kept.images), kept.refused
+    drawing.has_looked = True
     return None if failed_in_engine(job) else kept.state
 
 
@@ -178,7 +185,7 @@ async def deliver(studio: Studio, drawing: Drawing, keeper: Keeper, done: Done) 
         record = None
     else:
         manifest = manifest_of(drawing, done)
-        record = await store_image(studio.store, drawing, index, done.pixels, manifest)
+        record = await store_image(keeper, drawing, index, done.pixels, manifest)
         drawing.images.append(record)
     drawing.steps_of_current = 0
     if not drawing.is_whole:

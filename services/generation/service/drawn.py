@@ -20,7 +20,7 @@ class Drawing:
 
     Both count what earlier attempts had kept. `refused` were drawn and may not be delivered; they
     are free. `files` are the pictures that the images begin with. `told` is the furthest progress
-    that the owner has seen: an image and a step.
+    that the owner has seen: an image and a step. `has_looked`: it knows what was kept.
     """
 
     job: Job
@@ -31,6 +31,7 @@ class Drawing:
     steps_of_current: int = 0
     marks: list[Mark] = field(default_factory=list)
     told: tuple[int, int] = NOTHING_TOLD
+    has_looked: bool = False
 
     def mark(self, name: str, at: datetime | None = None, **details: Any) -> Mark:
         """Note a moment of the attempt; it is written down when the attempt ends."""

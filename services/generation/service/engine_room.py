@@ -16,7 +16,7 @@ from prometheus_client import Counter, Gauge
 
 from libs.telemetry.logs import get_logger
 from libs.triton.client import TritonClient
-from libs.triton.errors import EngineStalled, ServerDraining, TritonError
+from libs.triton.errors import EngineStalled, Retryable, ServerDraining, TritonError
 
 log = get_logger(__name__)
 RELOAD_SECONDS = 150.0  # unload and load, each up to 60 seconds, and a sign of life
@@ -157,6 +157,16 @@ class Watchdog:
             return times_unloaded
         await self.mend()
         return 0
+
+
+async def require_engine(triton: TritonClient) -> None:
+    """An engine that is dead before the drawing begins is nobody's fault. Raises TritonError."""
+    try:
+        lives = await triton.is_alive()
+    except EngineStalled as error:
+        raise Retryable("the engine hangs") from error
+    if not lives:
+        raise Retryable("the engine is dead")
 
 
 async def run_command(command: Sequence[str], seconds: float) -> int:

@@ -16,7 +16,7 @@ from libs.db.engine import Sessions
 from libs.db.outages import is_away
 from libs.kernel.clock import utc_now
 from libs.moderation.findings import ModerationUnavailable
-from libs.storage.objects import StorageUnavailable
+from libs.storage.objects import StorageUnavailable, is_missing
 from libs.telemetry.logs import get_logger
 from libs.triton.client import TritonClient
 from libs.triton.errors import (
@@ -29,7 +29,7 @@ from libs.triton.errors import (
 )
 from services.generation.attempts import WORKER_STOPS, engine_deaths
 from services.generation.models import Job
-from services.generation.picture_inputs import fetch_inputs
+from services.generation.picture_inputs import FIELDS, fetch_inputs
 from services.generation.repository import leases
 from services.generation.schemas import ResolvedRequest
 from services.generation.service.checkpoints import Keeper
@@ -37,14 +37,15 @@ from services.generation.service.closing import (
     attempts,
     close_drawn,
     close_job,
+    give_up,
     hand_back,
     retry_or_fail,
     suspect_or_give_up,
     wait_for_part,
 )
-from services.generation.service.drawing import Studio, draw_images, request_id_of
+from services.generation.service.drawing import Studio, draw_images, request_id_of, take_up
 from services.generation.service.drawn import Drawing
-from services.generation.service.engine_room import Places, Watchdog
+from services.generation.service.engine_room import Places, Watchdog, require_engine
 from services.generation.service.model_folders import ModelFolders
 
 log = get_logger(__name__)
@@ -160,7 +161,7 @@ async def draw_and_settle(worker: Worker, drawing: Drawing, keeper: Keeper) -> N
         interruption = await draw_under_lease(worker, drawing, keeper)
     except InvalidGeneration as error:
         refused = {"slug": "request-refused", "detail": str(error)}
-        await close_job(sessions, drawing, keeper, "failed", refused)
+        await give_up(sessions, drawing, keeper, refused)
     except HandedBack:
         await end_attempt(worker, drawing, keeper, Interruption.STOPPING)
     except (EngineUnhealthy, EngineStalled) as error:
@@ -215,15 +216,27 @@ async def draw_under_lease(worker: Worker, drawing: Drawing, keeper: Keeper) -> 
 
 async def draw_in_place(worker: Worker, drawing: Drawing, keeper: Keeper) -> None:
     """Draw what is missing, until it is whole or the worker stops. Raises what drawing raises."""
+    state = await take_up(worker.studio, drawing)
     is_suspect = engine_deaths(drawing.job) > 0
     async with model_in_place(worker, drawing), worker.places.take(alone=is_suspect):
         if is_suspect:
             await require_engine(worker.studio.triton)
-        drawing.files = await fetch_inputs(
-            worker.sessions, worker.studio.store, drawing.job.user_id, drawing.request
-        )
+        drawing.files = await fetch_files(worker, drawing)
         with keeper.at_work():
-            await draw_images(worker.studio, drawing, keeper, worker.stopping)
+            await draw_images(worker.studio, drawing, keeper, worker.stopping, state)
+
+
+async def fetch_files(worker: Worker, drawing: Drawing) -> tuple[bytes, ...]:
+    """The pictures that the images begin with. Raises InvalidGeneration for one that is gone: to
+    wait for it would be for ever."""
+    store, request = worker.studio.store, drawing.request
+    try:
+        return await fetch_inputs(worker.sessions, store, drawing.job.user_id, request)
+    except StorageUnavailable as error:
+        if not is_missing(error):
+            raise
+        named = " or ".join(name for name in FIELDS if getattr(request, name) is not None)
+        raise InvalidGeneration(f"{named}: the image's file is gone") from error
 
 
 @contextlib.asynccontextmanager
@@ -238,16 +251,6 @@ async def model_in_place(worker: Worker, drawing: Drawing) -> AsyncIterator[None
             drawing.mark("model_fetch", begun)
             drawing.mark("claimed")
         yield
-
-
-async def require_engine(triton: TritonClient) -> None:
-    """An engine that is dead before the drawing begins is nobody's fault. Raises TritonError."""
-    try:
-        lives = await triton.is_alive()
-    except EngineStalled as error:
-        raise Retryable("the engine hangs") from error
-    if not lives:
-        raise Retryable("the engine is dead")
 
 
 async def end_task(task: asyncio.Task[Any]) -> None:

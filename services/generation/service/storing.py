@@ -15,13 +15,23 @@ from services.generation.image_files import (
     encode_image,
     encode_thumbnail,
 )
+from services.generation.models import Job
 from services.generation.resolution import seed_of_image
+from services.generation.schemas import ImageFormat
+from services.generation.service.checkpoints import Keeper
 from services.generation.service.drawn import Drawing
 
 
-def object_key(user_id: UUID, image_id: UUID, created: str, extension: str) -> str:
-    """`{user_id}/{yyyy}/{mm}/{image_id}.{ext}`: from ids alone, so that a repeat overwrites."""
-    return f"{user_id}/{created}/{image_id}.{extension}"
+def image_id_of(job: Job, place: int) -> UUID:
+    """The id of an image by its place, from 0, among those of the job that are delivered."""
+    return derive_id(job.id, place)
+
+
+def object_keys(job: Job, image_id: UUID, file_format: ImageFormat) -> tuple[str, str]:
+    """Where an image and its thumbnail lie, `{user_id}/{yyyy}/{mm}/{image_id}.{ext}`: from ids
+    alone, so that a repeat overwrites."""
+    stem = f"{job.user_id}/{job.created_at:%Y/%m}/{image_id}"
+    return f"{stem}.{file_format}", f"{stem}.thumb.webp"
 
 
 def image_parameters(drawing: Drawing, index: int) -> dict[str, Any]:
@@ -40,20 +50,22 @@ def manifest_of(drawing: Drawing, done: Done) -> dict[str, Any]:
 
 
 async def store_image(
-    store: ObjectStore, drawing: Drawing, index: int, pixels: Pixels, manifest: dict[str, Any]
+    store: ObjectStore | Keeper,
+    drawing: Drawing,
+    index: int,
+    pixels: Pixels,
+    manifest: dict[str, Any],
 ) -> ImageRecord:
     """Encode and upload an image and its thumbnail. Raises StorageUnavailable.
 
     `index` tells its seed; its id is that of its place among those that are delivered.
     """
     job, request = drawing.job, drawing.request
-    image_id = derive_id(job.id, len(drawing.images))
+    image_id = image_id_of(job, len(drawing.images))
     parameters = image_parameters(drawing, index)
     body = await asyncio.to_thread(encode_image, pixels, request.format, parameters)
     thumbnail = await asyncio.to_thread(encode_thumbnail, pixels)
-    month = f"{job.created_at:%Y/%m}"
-    key = object_key(job.user_id, image_id, month, request.format)
-    thumbnail_key = object_key(job.user_id, image_id, month, "thumb.webp")
+    key, thumbnail_key = object_keys(job, image_id, request.format)
     await asyncio.gather(
         store.put(key, body, content_type=MEDIA_TYPES[request.format]),
         store.put(thumbnail_key, thumbnail, content_type=MEDIA_TYPES["webp"]),
