@@ -26,15 +26,9 @@ class EngineMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self.running = Gauge(
-            "easel_engine_running_jobs", "Jobs with a slot", registry=self.registry
-        )
-        self.waiting = Gauge(
-            "easel_engine_waiting_jobs", "Jobs without a slot", registry=self.registry
-        )
-        self.paused = Gauge(
-            "easel_engine_paused_jobs", "Jobs that gave way", registry=self.registry
-        )
+        self.running = self._gauge("easel_engine_running_jobs", "Jobs with a slot")
+        self.waiting = self._gauge("easel_engine_waiting_jobs", "Jobs without a slot")
+        self.paused = self._gauge("easel_engine_paused_jobs", "Jobs that gave way")
         self.jobs = Counter("easel_engine_jobs", "Jobs ended", ["outcome"], registry=self.registry)
         self.step_seconds = self._histogram(
             "easel_engine_step_seconds",
@@ -68,6 +62,9 @@ class EngineMetrics:
     def serve(self, address: str, port: int) -> tuple[WSGIServer, Thread]:
         """Answer `GET /metrics`. Raises OSError when the port is taken."""
         return start_http_server(port, addr=address, registry=self.registry)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(name, text, registry=self.registry)
 
     def _counter(self, name: str, text: str) -> Counter:
         return Counter(name, text, registry=self.registry)
