@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dev import processes, supervision
+from dev import processes, restart_triton, supervision
 from dev.parts.program import PartError, Program, services_python
 from dev.state import ROOT, State
 from dev.supervision import ProcessState, Supervisor, render
@@ -117,7 +117,7 @@ def test_triton_is_restarted_for_whoever_asks(state: State) -> None:
         supervisor.start(["triton"])
         wait_for(lambda: process(supervisor, "triton").state == "RUNNING")
         before = process(supervisor, "triton").pid
-        command = [sys.executable, "-m", "dev.restart_triton"]
+        command = [sys.executable, "-m", restart_triton.__name__]
         subprocess.run(
             command, env={**os.environ, "EASEL_STATE_DIR": str(state.home)}, cwd=ROOT, check=True
         )

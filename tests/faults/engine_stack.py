@@ -16,6 +16,7 @@ from libs.storage.objects import StorageSettings
 from libs.testkit.postgres import Database
 from libs.testkit.triton import TritonServer, inference_python, place_in
 from libs.triton.client import TritonClient
+from services.generation import relay, worker
 
 ROOT = Path(__file__).parents[2]
 SLOTS = 2
@@ -58,7 +59,7 @@ class EngineStack:
         self.processes[name] = start(program, self.folder / f"{name}.log")
 
     def start_worker(self, name: str) -> None:
-        self.start_program(name, "services.generation.worker", "worker")
+        self.start_program(name, worker.__name__, "worker")
 
     def kill(self, name: str) -> None:
         """As a machine that is lost: nothing is said, nothing is cleared."""
@@ -111,7 +112,7 @@ def engine_stack(
     stack = EngineStack(folder, place, settings_for(place, redis_url, storage), database)
     try:
         program = stack.start_triton()
-        stack.start_program("relay", "services.generation.relay", "relay")
+        stack.start_program("relay", relay.__name__, "relay")
         for name in ("worker-0", "worker-1"):
             stack.start_worker(name)
         wait_ready(program, stack.processes["triton"], folder / "triton.log", START_SECONDS)
