@@ -32,6 +32,7 @@ WISHES: tuple[dict[str, Any], ...] = (
 )
 WHOLE = STEPS * sum(wish.get("num_images", 1) for wish in WISHES)
 BATCHES = 5  # one undisturbed, and one for each way to be lost
+UNSEEN = 20  # steps that a killed engine ran after it was asked for the last time
 KEPT_JOBS = 2  # that have a checkpoint in the store before something is killed
 TERMINATION_SECONDS = 5.0
 BATCH_SECONDS = 120.0
@@ -134,16 +135,16 @@ async def test_every_picture_comes_and_is_the_same_whatever_is_killed(
 ) -> None:
     undisturbed = await customers.finish(await customers.order())
     assert len(set(undisturbed)) == len(undisturbed) == WHOLE // STEPS
-    for lose, most in (
-        (stop_a_worker, 1.2 * WHOLE),
-        (kill_a_worker, 1.9 * WHOLE),
-        (kill_triton, 1.9 * WHOLE),
-        (kill_engine, 1.9 * WHOLE),
+    for lose, least, most in (
+        (stop_a_worker, WHOLE, 1.2 * WHOLE),
+        (kill_a_worker, WHOLE, 1.9 * WHOLE),
+        (kill_triton, WHOLE - UNSEEN, 1.9 * WHOLE),
+        (kill_engine, WHOLE - UNSEEN, 1.9 * WHOLE),
     ):
         files, steps = await lose(customers)
         assert files == undisturbed, lose.__name__
         print(f"{lose.__name__}: {steps} steps for {WHOLE}")
-        assert WHOLE <= steps < most, (lose.__name__, steps)
+        assert least <= steps < most, (lose.__name__, steps)
     await assert_nothing_is_left(customers)
 
 
