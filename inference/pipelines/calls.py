@@ -4,7 +4,7 @@ A picture (`picture.py`) that calls a part is suspended; whoever drives it decid
 made, on which thread, and with whose rows.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
@@ -18,7 +18,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 SHARED_INPUTS = frozenset({"txt_ids", "img_ids"})
 
 
-_contents: WeakIdKeyDictionary = WeakIdKeyDictionary()
+_contents: MutableMapping[torch.Tensor, Hashable] = WeakIdKeyDictionary()
 
 
 class Kind(StrEnum):
