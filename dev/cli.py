@@ -224,7 +224,7 @@ def run_export(state: State, arguments: argparse.Namespace) -> int:
     state.make()
     environment.ensure(state, ("inference",), show=Steps().progress)
     command = [environment.python_of(state, "inference"), "-m", "inference.export.main"]
-    variables = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "PASSIVE"}
+    variables = {**_tool_environment(state), "PYTHONPATH": str(ROOT)}
     return subprocess.run([*command, *arguments.rest], env=variables).returncode
 
 

@@ -14,7 +14,6 @@ import torch
 PACKAGE = Path(__file__).resolve().parents[1]
 BUILD_ROOMS = ("engine", "pipelines", "runners")
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "numpy", "safetensors", "pillow")
-CHUNK_BYTES = 1 << 20
 MadeBy = dict[str, str | dict[str, str]]
 
 
@@ -71,9 +70,7 @@ def _read_once(folder: Path, _state: tuple[tuple[int, int], ...], files: tuple[P
 def _digest(root: Path, files: list[Path]) -> str:
     whole = hashlib.sha256()
     for path in sorted(files):
-        one = hashlib.sha256()
         with path.open("rb") as stream:
-            while chunk := stream.read(CHUNK_BYTES):
-                one.update(chunk)
+            one = hashlib.file_digest(stream, "sha256")
         whole.update(f"{path.relative_to(root)}\0{one.hexdigest()}\n".encode())
     return whole.hexdigest()

@@ -11,7 +11,6 @@ from inference.export.onnx_files import TOLERANCE, Check
 from inference.export.parts import Part
 
 LIBRARIES = ("torch", "diffusers", "transformers", "onnx", "onnxruntime", "onnxscript")
-BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -57,11 +56,8 @@ def write_report(report: dict[str, Any], output: Path) -> None:
 
 def digest(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
-    sha = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            sha.update(block)
-    return sha.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _describe(one: Exported) -> dict[str, Any]:

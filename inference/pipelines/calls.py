@@ -117,10 +117,14 @@ def _join(column: tuple[_Leaf, ...], padding: int) -> Any:
     first = column[0]
     if first.is_shared or not isinstance(first.value, torch.Tensor):
         return first.value
-    joined = torch.cat([leaf.value for leaf in column])
-    if padding:
-        joined = torch.cat([joined, joined[:1].expand(padding, *joined.shape[1:])])
-    return joined
+    return pad(torch.cat([leaf.value for leaf in column]), padding)
+
+
+def pad(tensor: torch.Tensor, padding: int) -> torch.Tensor:
+    """The tensor with its first row repeated at the end, so many times."""
+    if padding <= 0:
+        return tensor
+    return torch.cat([tensor, tensor[:1].expand(padding, *tensor.shape[1:])])
 
 
 def _split(answer: Any, rows: list[int]) -> list[Any]:

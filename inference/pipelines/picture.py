@@ -54,27 +54,20 @@ class Picture:
         Raises what the drawing raises; the picture is over then.
         """
         arguments = () if self.call is None else (answer,)
-        return self._go_on(lambda: self._body.switch(*arguments))
-
-    def fail(self, error: Exception) -> Call | None:
-        """Go on with an exception instead of an answer; as `advance`."""
-        return self._go_on(lambda: self._body.throw(error))
+        self._body.parent = getcurrent()
+        # Grad mode belongs to the thread, and the bodies' own no_grad blocks end in any order.
+        with torch.no_grad():
+            given = self._body.switch(*arguments)
+        if self._body.dead:
+            self.call, self.result = None, given
+        else:
+            self.call = given
+        return self.call
 
     def close(self) -> None:
         """Give it up, wherever it is."""
         self.call = None
         self._body.throw(GreenletExit)
-
-    def _go_on(self, switch: Callable[[], Any]) -> Call | None:
-        self._body.parent = getcurrent()
-        # Grad mode belongs to the thread, and the bodies' own no_grad blocks end in any order.
-        with torch.no_grad():
-            answer = switch()
-        if self._body.dead:
-            self.call, self.result = None, answer
-        else:
-            self.call = answer
-        return self.call
 
 
 def suspend(

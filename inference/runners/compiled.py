@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from inference.pipelines.calls import pad
 from inference.runners.choice import COMPILE
 from inference.runners.inputs import Inputs
 
@@ -66,13 +67,7 @@ class Graph:
 
 def pad_rows(inputs: Inputs, rows: int) -> Inputs:
     """The inputs with their first row repeated at the end, up to `rows`; contiguous."""
-    padded = {}
-    for name, value in inputs.items():
-        missing = rows - len(value)
-        if missing > 0:
-            value = torch.cat([value, value[:1].expand(missing, *value.shape[1:])])
-        padded[name] = value.contiguous()
-    return padded
+    return {name: pad(value, rows - len(value)).contiguous() for name, value in inputs.items()}
 
 
 def _plain(forward: Callable[..., Any]) -> Predict:

@@ -7,23 +7,12 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from libs.credits.amounts import CreditAmount
+from libs.triton.contract import Scheduler, Task
 from libs.web.text_fields import PlainText
 from services.generation.models import JobState
 
 SIDE_STEP = 8
 MAX_SEED = 2**32 - 1
-Task = Literal["txt2img", "img2img", "inpaint", "outpaint", "upscale"]
-SchedulerName = Literal[
-    "euler",
-    "euler_a",
-    "ddim",
-    "dpmpp_2m",
-    "dpmpp_2m_karras",
-    "unipc",
-    "pndm",
-    "heun",
-    "lms",
-]
 ImageFormat = Literal["png", "jpeg", "webp"]
 Side = Annotated[int, Field(ge=64, le=2048, multiple_of=SIDE_STEP, description="Pixels")]
 Margin = Annotated[int, Field(ge=0, le=1024, multiple_of=SIDE_STEP, description="Pixels")]
@@ -86,7 +75,7 @@ class GenerationRequest(BaseModel):
     height: Side | None = None
     steps: int | None = Field(default=None, ge=1, le=150)
     guidance: float | None = Field(default=None, ge=1, le=20)
-    scheduler: SchedulerName = "euler"
+    scheduler: Scheduler = "euler"
     seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
     init_image_id: UUID | None = Field(default=None, description="An image of yours")
     mask_image_id: UUID | None = Field(
@@ -124,7 +113,7 @@ class ResolvedRequest(BaseModel):
     height: int
     steps: int
     guidance: float
-    scheduler: SchedulerName
+    scheduler: Scheduler
     seed: int
     init_image_id: UUID | None = None
     mask_image_id: UUID | None = None

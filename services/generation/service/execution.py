@@ -16,7 +16,7 @@ from libs.db.engine import Sessions
 from libs.db.outages import is_away
 from libs.kernel.clock import utc_now
 from libs.moderation.findings import ModerationUnavailable
-from libs.storage.objects import StorageUnavailable, is_missing
+from libs.storage.objects import StorageUnavailable
 from libs.telemetry.logs import get_logger
 from libs.triton.client import TritonClient
 from libs.triton.errors import (
@@ -29,7 +29,7 @@ from libs.triton.errors import (
 )
 from services.generation.attempts import WORKER_STOPS, engine_deaths
 from services.generation.models import Job
-from services.generation.picture_inputs import FIELDS, fetch_inputs
+from services.generation.picture_inputs import fetch_inputs
 from services.generation.repository import leases
 from services.generation.schemas import ResolvedRequest
 from services.generation.service.checkpoints import Keeper
@@ -221,22 +221,11 @@ async def draw_in_place(worker: Worker, drawing: Drawing, keeper: Keeper) -> Non
     async with model_in_place(worker, drawing), worker.places.take(alone=is_suspect):
         if is_suspect:
             await require_engine(worker.studio.triton)
-        drawing.files = await fetch_files(worker, drawing)
+        drawing.files = await fetch_inputs(
+            worker.sessions, worker.studio.store, drawing.job.user_id, drawing.request
+        )
         with keeper.at_work():
             await draw_images(worker.studio, drawing, keeper, worker.stopping, state)
-
-
-async def fetch_files(worker: Worker, drawing: Drawing) -> tuple[bytes, ...]:
-    """The pictures that the images begin with. Raises InvalidGeneration for one that is gone: to
-    wait for it would be for ever."""
-    store, request = worker.studio.store, drawing.request
-    try:
-        return await fetch_inputs(worker.sessions, store, drawing.job.user_id, request)
-    except StorageUnavailable as error:
-        if not is_missing(error):
-            raise
-        named = " or ".join(name for name in FIELDS if getattr(request, name) is not None)
-        raise InvalidGeneration(f"{named}: the image's file is gone") from error
 
 
 @contextlib.asynccontextmanager

@@ -21,7 +21,7 @@ async def look_at_models(worker: Worker) -> None:
     except TritonError as error:
         log.warning("models_not_told", error=repr(error))
         held = frozenset()
-    worker.loaded.intersection_update(held)
+    worker.loaded.clear()
     worker.loaded.update(held)
 
 

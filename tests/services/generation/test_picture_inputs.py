@@ -14,6 +14,7 @@ from libs.triton.errors import InvalidGeneration
 from services.gallery.client.images import find_object_keys
 from services.generation.picture_inputs import fetch_inputs, scale_file
 from services.generation.schemas import ResolvedRequest
+from tests.services.generation.queue_of_jobs import REQUEST
 from tests.services.generation.test_ingredients import give_image
 
 SessionsOf = Callable[[str], Sessions]
@@ -38,24 +39,8 @@ async def store_image(
 
 
 def resolved(task: str, width: int, height: int, **images: str) -> ResolvedRequest:
-    return ResolvedRequest.model_validate(
-        {
-            "task": task,
-            "model": "demo",
-            "prompt": "a red apple",
-            "negative_prompt": "",
-            "width": width,
-            "height": height,
-            "steps": 4,
-            "guidance": 5.0,
-            "scheduler": "euler",
-            "seed": 7,
-            "num_images": 1,
-            "format": "png",
-            "metadata": {},
-            **images,
-        }
-    )
+    asked = {**REQUEST, "task": task, "width": width, "height": height, **images}
+    return ResolvedRequest.model_validate(asked)
 
 
 async def test_image_and_mask_come_in_this_order(sessions: SessionsOf, store: ObjectStore) -> None:
