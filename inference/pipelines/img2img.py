@@ -6,6 +6,7 @@ from typing import Any
 from PIL import Image
 
 from inference.pipelines import flux
+from inference.pipelines.families import family_of
 from inference.pipelines.images import read_image, require_file, require_sides
 from inference.pipelines.loading import Model
 from inference.pipelines.picture import aside
@@ -32,13 +33,11 @@ def arguments(request: Request, image: Image.Image) -> dict[str, Any]:
 
 
 def steps_taken(model: Model, request: Request) -> int:
-    """Steps that are left to take: int(steps * strength), `get_timesteps` of diffusers' pipelines.
+    """Steps that are left to take.
 
     Raises InvalidRequest when none is left.
     """
-    if model.family == flux.FAMILY:
-        return flux.steps_from_image(request)
-    steps = min(int(request.steps * request.strength), request.steps)
+    steps = family_of(model).steps_from_image(request)
     if steps < 1:
         raise InvalidRequest(
             f"strength: {request.strength:g} of {request.steps} steps is less than one step"
