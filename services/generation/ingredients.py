@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from libs.kernel.problems import ValidationFailed
-from services.generation.schemas import SIDE_STEP, Expand, GenerationRequest, Task
+from libs.triton.contract import Task
+from services.generation.schemas import SIDE_STEP, Expand, GenerationRequest
 from services.model.client.contracts import ModelInfo
 
 STRENGTHS: dict[Task, float | None] = {
