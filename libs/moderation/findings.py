@@ -51,6 +51,11 @@ class Moderation:
     pictures: Sequence[PictureCheck] = ()
     allow_unchecked: bool = False
 
+    @property
+    def may_block_pictures(self) -> bool:
+        """Whether a picture may turn out to be one that nobody may see."""
+        return self.mode == "block" and bool(self.pictures)
+
     async def judge_prompt(self, prompt: str) -> Finding | None:
         """Why a prompt is blocked; None if it may pass. Raises ModerationUnavailable."""
         return await self._judge("prompt", self.prompts, prompt)

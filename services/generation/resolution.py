@@ -1,6 +1,7 @@
 """From what a caller asked to what will be done: defaults, seed, work, price."""
 
 from libs.credits.pricing import Work, steps_from_image
+from services.generation.bases import require_base
 from services.generation.ingredients import (
     Sources,
     factor_of,
@@ -18,11 +19,12 @@ def resolve_request(
 ) -> ResolvedRequest:
     """Fill in the model's defaults and the seed; the model is named by its slug.
 
-    Raises ValidationFailed for what does not go together, or is larger than the model can draw.
+    Raises ValidationFailed for what does not go together, or is not for this model.
     """
     require_ingredients(request, sources)
     width, height = sides_of(request, model, sources)
     require_sides(width, height, model)
+    require_base(request, width, height, model)
     require_a_step(request, model)
     return ResolvedRequest(
         task=request.task,

@@ -141,7 +141,8 @@ async def draw_image(
 
 
 def engine_request(studio: Studio, drawing: Drawing, *, resume: int | None) -> EngineRequest:
-    """What the engine is asked for the next image; files are named by their place."""
+    """What the engine is asked for the next image; files are named by their place. There are no
+    previews of what may be blocked when it is finished."""
     request = drawing.request
     return EngineRequest(
         model=request.model,
@@ -154,7 +155,7 @@ def engine_request(studio: Studio, drawing: Drawing, *, resume: int | None) -> E
         guidance=request.guidance,
         scheduler=request.scheduler,
         seed=seed_of_image(request, drawing.index),
-        progress_every=PREVIEW_EVERY_STEPS,
+        progress_every=0 if studio.moderation.may_block_pictures else PREVIEW_EVERY_STEPS,
         priority=priority_of(drawing.job.tier),
         image=None if request.init_image_id is None else 0,
         mask=None if request.mask_image_id is None else 1,

@@ -191,11 +191,14 @@ async def test_a_picture_that_may_not_be_seen_is_not_stored_and_free(
         return Finding("brands") if np.array_equal(pixels, of_seed(8)) else None
 
     moderation = Moderation("block", pictures=[judge])
-    worker = worker_with(QuickEngine(), queue, redis, store, moderation)
+    engine = QuickEngine()
+    worker = worker_with(engine, queue, redis, store, moderation)
     user = uuid4()
     request = {**REQUEST, "num_images": images}
     job = await queue.enter(user, request=request, price=images * 1_000)
     await work_until_idle(worker)
+    previews = {request.progress_every for request in engine.requests}
+    assert previews == {0}, "a preview would show what may have to be blocked"
     ended = await queue.read(user, job)
     assert (ended.state, ended.images_done) == (state, len(seeds))
     assert ended.captured_millicredits == captured
