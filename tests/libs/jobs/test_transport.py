@@ -132,7 +132,7 @@ def test_a_killed_redis_is_found_again(broker: Broker, worked: Worked) -> None:
 
 def test_a_redis_that_is_long_away_is_found_again(broker: Broker, worked: Worked) -> None:
     worked.send(1, pause=1.0)
-    time.sleep(0.3)
+    worked.takes(2)
     broker.kill()
     begin = time.monotonic()
     assert not worked.sent(2)
@@ -151,7 +151,7 @@ def test_a_worker_that_is_told_to_end_ends_what_runs_and_goes(
     broker: Broker, worked: Worked, is_away: bool
 ) -> None:
     worked.send(1, pause=1.5)
-    eventually(lambda: broker.client.llen(QUEUE) == 0, 5)
+    worked.takes(2)
     if is_away:
         broker.kill()
         time.sleep(0.5)

@@ -54,6 +54,10 @@ class Worked:
         """Numbers of the tasks that ran, in order."""
         return [int(line) for line in self.record.read_text().split()]
 
+    def takes(self, messages: int, seconds: float = 15) -> None:
+        """Wait until the worker has so many messages since its start: Redis needs them no more."""
+        eventually(lambda: self.log.read_text().count("] received") >= messages, seconds)
+
     def runs(self, number: int, seconds: float = 15) -> float:
         """Wait until a task has run; the seconds that it took. The worker must live."""
 
