@@ -24,8 +24,8 @@ class RemoteCheck:
 
     def __init__(self, url: str, token: str, *, seconds: float = 5.0) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._client = httpx.AsyncClient(headers=headers, timeout=seconds)
-        self._url = url
+        self._client = httpx.AsyncClient(headers=headers, timeout=None)
+        self._url, self._seconds = url, seconds
 
     async def check_prompt(self, prompt: str) -> Finding | None:
         """POST `{"stage": "prompt", "prompt": ...}`. Raises ModerationUnavailable."""
@@ -42,10 +42,11 @@ class RemoteCheck:
 
     async def _ask(self, question: dict[str, Any]) -> Finding | None:
         try:
-            answer = await self._client.post(self._url, json=question)
+            async with asyncio.timeout(self._seconds):
+                answer = await self._client.post(self._url, json=question)
             answer.raise_for_status()
             verdict = Verdict.model_validate_json(answer.content)
-        except (httpx.HTTPError, ValidationError) as error:
+        except (httpx.HTTPError, TimeoutError, ValidationError) as error:
             raise ModerationUnavailable(repr(error)) from error
         return Finding(verdict.category) if verdict.flagged else None
 

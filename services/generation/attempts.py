@@ -36,8 +36,10 @@ def part_away_seconds(attempt: int) -> float:
 
 
 def endings_of(job: Job) -> list[str]:
-    """Why each earlier attempt ended, the last one last."""
-    return [str(mark.get("reason")) for mark in job.marks if mark["name"] == "queued"]
+    """Why each attempt since the job was last queued by somebody ended, the last one last."""
+    reasons = [str(mark.get("reason")) for mark in job.marks if mark["name"] == "queued"]
+    given = [place for place, reason in enumerate(reasons) if reason == REQUEUED["slug"]]
+    return reasons[given[-1] + 1 :] if given else reasons
 
 
 def engine_deaths(job: Job) -> int:
@@ -45,9 +47,11 @@ def engine_deaths(job: Job) -> int:
     return endings_of(job).count(ENGINE_DIED["slug"])
 
 
-def failed_in_engine(job: Job) -> bool:
-    """Whether the engine failed on this job in the last attempt."""
-    return endings_of(job)[-1:] == [ENGINE_FAILED["slug"]]
+def may_resume(job: Job) -> bool:
+    """Whether a picture may go on in its kept state: not one on which an engine failed, and not one
+    whose state may be what kills engines."""
+    failed = ENGINE_FAILED["slug"] in endings_of(job)
+    return not failed and engine_deaths(job) < MAX_ENGINE_DEATHS - 1
 
 
 def requeued_event(job: Job, reason: dict[str, str]) -> Event:

@@ -10,7 +10,12 @@ from services.generation.ingredients import (
     sides_of,
     strength_of,
 )
-from services.generation.schemas import MAX_SEED, GenerationRequest, ResolvedRequest
+from services.generation.schemas import (
+    MAX_SEED,
+    MIN_SIDE,
+    GenerationRequest,
+    ResolvedRequest,
+)
 from services.model.client.contracts import ModelInfo
 
 
@@ -53,9 +58,11 @@ def resolve_request(
 
 def require_sides(width: int, height: int, model: ModelInfo) -> None:
     """Raises ValidationFailed naming each side that the model cannot draw."""
-    message = f"Input should be at most {model.max_side} for the model {model.slug}"
     sides = {"body.width": width, "body.height": height}
+    message = f"Input should be at most {model.max_side} for the model {model.slug}"
     refuse({field: message for field, side in sides.items() if side > model.max_side})
+    message = f"The picture would have {width}x{height} pixels; each side needs {MIN_SIDE}"
+    refuse({field: message for field, side in sides.items() if side < MIN_SIDE})
 
 
 def require_a_step(request: GenerationRequest, model: ModelInfo) -> None:

@@ -12,9 +12,10 @@ from libs.web.text_fields import PlainText
 from services.generation.models import JobState
 
 SIDE_STEP = 8
+MIN_SIDE = 64
 MAX_SEED = 2**32 - 1
 ImageFormat = Literal["png", "jpeg", "webp"]
-Side = Annotated[int, Field(ge=64, le=2048, multiple_of=SIDE_STEP, description="Pixels")]
+Side = Annotated[int, Field(ge=MIN_SIDE, le=2048, multiple_of=SIDE_STEP, description="Pixels")]
 Margin = Annotated[int, Field(ge=0, le=1024, multiple_of=SIDE_STEP, description="Pixels")]
 Prompt = Annotated[PlainText, Field(max_length=2000)]
 Label = Annotated[PlainText, Field(min_length=1, max_length=64)]
@@ -88,7 +89,9 @@ class GenerationRequest(BaseModel):
     tiling: bool = Field(default=False, description="Edges that fit together")
     num_images: int = Field(default=1, ge=1, le=8)
     format: ImageFormat = "png"
-    expires_in: int | None = Field(default=None, ge=10, le=86_400, description="Seconds to wait")
+    expires_in: int | None = Field(
+        default=None, ge=10, le=86_400, description="Seconds to wait; what has begun goes on"
+    )
     max_credits: CreditAmount | None = Field(
         default=None, description="The most that this may cost; null for no maximum"
     )

@@ -45,7 +45,7 @@ async def recover_job(session: AsyncSession, job: Job) -> None:
     log.warning("lease_expired", job_id=str(job.id), worker=job.worker)
     await set_tenant(session, job.user_id)
     if job.failures + 1 < MAX_FAILURES:
-        await hand_back_job(session, job, LEASE_EXPIRED, failures=1)
+        await hand_back_job(session, job, LEASE_EXPIRED, has_begun=True, failures=1)
         swept.labels("requeued").inc()
     else:
         await finish_job(session, job, "failed", error=LEASE_EXPIRED)

@@ -40,8 +40,8 @@ BUGS = (
     Bug(
         "a picture begins anew although its state was kept",
         "services/generation/service/drawing.py",
-        "if failed_in_engine(job) else kept.state",
-        "if failed_in_engine(job) else None",
+        "kept.state if may_resume(job) else None",
+        "None",
         f"{TEST_RESUMPTION}::test_a_worker_that_stops_hands_back_at_once_and_no_step_runs_twice",
     ),
     Bug(

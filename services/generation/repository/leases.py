@@ -63,6 +63,7 @@ REQUEST_CANCEL = text(
 HAND_BACK = text(
     f"""
     UPDATE generation.jobs SET state = 'queued', worker = NULL, failures = failures + :failures,
+        expires_at = CASE WHEN NOT :has_begun THEN expires_at END,
         due = CAST(:delay_seconds AS float8) <= 0,
         due_at = now() + make_interval(secs => CAST(:delay_seconds AS float8)),
         marks = marks || CAST(:marks AS jsonb) || jsonb_build_object(
@@ -81,6 +82,7 @@ FINISH = text(
     RETURNING id
     """
 )
+FORGO = text("UPDATE generation.jobs SET captured_millicredits = 0 WHERE id = :id")
 UNDER_WAY = text(
     "SELECT id FROM generation.jobs WHERE id = ANY (:ids) AND state IN ('queued', 'running')"
 )
@@ -180,14 +182,17 @@ async def hand_back(
     reason: str,
     delay_seconds: float,
     failures: int,
+    has_begun: bool = False,
     marks: Sequence[Mark] = (),
 ) -> None:
-    """Put the job back into the queue, to rest for so long first. Raises LeaseLost."""
+    """Put the job back into the queue, to rest for so long first; one that `has_begun` to be drawn
+    is not given up for waiting any more. Raises LeaseLost."""
     values = {
         **claim.key(),
         "reason": reason,
         "delay_seconds": delay_seconds,
         "failures": failures,
+        "has_begun": has_begun,
         "marks": json.dumps(list(marks)),
     }
     if await session.scalar(HAND_BACK, values) is None:
@@ -215,6 +220,11 @@ async def finish(
     }
     if await session.scalar(FINISH, values) is None:
         raise LeaseLost(str(claim.job_id))
+
+
+async def forgo(session: AsyncSession, job_id: UUID) -> None:
+    """Note that nothing was captured for a job that this transaction has finished."""
+    await session.execute(FORGO, {"id": job_id})
 
 
 async def give_back(session: AsyncSession, job: Job, executed: int) -> None:

@@ -4,14 +4,16 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
+from starlette.datastructures import State
 
 from libs.auth.access import users
 from libs.auth.dependencies import CurrentPrincipal, TenantSession
+from libs.auth.principals import Principal
 from libs.credits.caps import SpendCapReached
 from libs.credits.ledger import InsufficientCredits
 from libs.db.transaction import transaction
 from libs.kernel.clock import utc_now
-from libs.kernel.problems import ServiceUnavailable, Unauthorized, ValidationFailed
+from libs.kernel.problems import Problem, ServiceUnavailable, Unauthorized, ValidationFailed
 from libs.tiers.gates import HourlyLimitReached, TierRequired, WaitingLimitReached
 from libs.web.idempotency import (
     IdempotencyKey,
@@ -80,20 +82,35 @@ async def create_generation(
 ) -> Response:
     """Accept a job and hold its price. `Location` is where it can be watched."""
     # The principal is read without `CurrentPrincipal`: each dependency costs on this hot route.
-    state = request.app.state
+    state, principal = request.app.state, request.state.principal
+    try:
+        return await accept_generation(state, principal, body, idempotency_key)
+    except Problem:  # what was accepted once stays so, though its image or its model be gone now
+        stored = await acceptance.find_accepted(
+            state.sessions, principal.user_id, body, idempotency_key
+        )
+        if stored is None:
+            raise
+        return stored
+
+
+async def accept_generation(
+    state: State, principal: Principal, body: GenerationRequest, repeat_key: str | None
+) -> Response:
+    """Check a request, then accept it. Raises the Problems of `create_generation`."""
+    user_id = principal.user_id
     await admission.require_prompt(state.moderation, body)
     model = await admission.find_model(state.models, body.model)
-    user_id = request.state.principal.user_id
     await require_webhook(state.sessions, user_id, body.webhook_id)
     sources = await admission.find_sources(state.sessions, user_id, body)
     return await acceptance.create_generation(
         state.statements,
         state.waits,
-        request.state.principal,
+        principal,
         body,
         model,
         sources,
-        repeat_key=idempotency_key,
+        repeat_key=repeat_key,
         clock=utc_now,
     )
 

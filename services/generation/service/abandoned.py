@@ -33,16 +33,25 @@ async def clear_checkpoints_forever(sessions: Sessions, store: ObjectStore) -> N
 
 
 async def clear_checkpoints(sessions: Sessions, store: ObjectStore) -> int:
-    """Delete what belongs to no job under way; of how many jobs. Raises StorageUnavailable."""
+    """Delete what belongs to no job under way; of how many jobs. One that cannot be cleared now
+    holds up no other. Raises StorageUnavailable when the keys cannot be read."""
     kept = {owner for key in await store.list_keys(ROOT) if (owner := owner_of(key))}
     if not kept:
         return 0
     async with sessions.begin() as session:
         under_way = await leases.jobs_under_way(session, {job for _, job in kept})
     ended = {(user, job) for user, job in kept if job not in under_way}
-    for user, job in ended:
-        await clear_job(sessions, store, user, job)
-    return len(ended)
+    return sum([await try_to_clear(sessions, store, user, job) for user, job in ended])
+
+
+async def try_to_clear(sessions: Sessions, store: ObjectStore, user: UUID, job_id: UUID) -> bool:
+    """Whether what is left of a job could be deleted."""
+    try:
+        await clear_job(sessions, store, user, job_id)
+    except Exception as error:  # noqa: BLE001 - it is tried again in the next round
+        log.warning("job_not_cleared", job_id=str(job_id), error=repr(error))
+        return False
+    return True
 
 
 async def clear_job(sessions: Sessions, store: ObjectStore, user: UUID, job_id: UUID) -> None:

@@ -17,7 +17,9 @@ from fastapi import Response
 from libs.auth.principals import Principal
 from libs.credits.caps import SpendCapReached
 from libs.credits.ledger import insufficient_credits
+from libs.db.engine import Sessions
 from libs.db.single_statements import SingleStatements
+from libs.db.transaction import transaction
 from libs.jobs.celery_app import queue_of_pool
 from libs.kernel.clock import Clock
 from libs.kernel.ids import new_id
@@ -29,6 +31,7 @@ from libs.web.idempotency import (
     REPLAYED,
     IdempotencyKeyReused,
     IdempotentRequestRunning,
+    find_answer,
     hash_request,
 )
 from services.generation.ingredients import Sources
@@ -40,6 +43,7 @@ from services.generation.service.waits import Waits
 from services.generation.wake_ups import WAKE_UP
 from services.model.client.contracts import ModelInfo
 
+OPERATION = "create_generation"  # as `generation.accept_job` stores answers
 HOLD_LIFETIME = timedelta(days=7)  # a backstop: a job settles its hold when it ends
 ACCEPT = "SELECT outcome, facts, body FROM generation.accept_job($1::jsonb, $2::jsonb, $3::jsonb)"
 TIERS = load_catalogue().tiers
@@ -104,6 +108,21 @@ async def create_generation(
     elif row["outcome"] != "accepted":
         refuse(row["outcome"], json.loads(row["facts"] or "{}"), wish)
     return Response(row["body"], 202, headers, "application/json")
+
+
+async def find_accepted(
+    sessions: Sessions, user_id: UUID, request: GenerationRequest, repeat_key: str | None
+) -> Response | None:
+    """What a request with this Idempotency-Key was answered before, if it was accepted.
+
+    Raises IdempotencyKeyReused.
+    """
+    if repeat_key is None:
+        return None
+    async with transaction(sessions, user_id) as session:
+        return await find_answer(
+            session, user_id=user_id, operation=OPERATION, key=repeat_key, request=request
+        )
 
 
 def describe_job(wish: Wish, job_id: UUID, now: datetime) -> dict[str, Any]:

@@ -50,9 +50,12 @@ class Offer:
 
 
 async def find_model(models: ModelCatalogue, name: str) -> ModelInfo:
-    """The model of a request; a network call, so outside any transaction. Raises ModelNotFound."""
+    """The model of a request, which draws by itself; a network call, so outside any transaction.
+
+    Raises ModelNotFound.
+    """
     model = await models.find(name)
-    if model is None:
+    if model is None or model.type != "checkpoint":
         raise ModelNotFound(f"There is no model {name!r}")
     return model
 

@@ -1,7 +1,8 @@
 """What is kept of a job under way, so that no machine that is lost costs more than a few steps.
 
 Below `checkpoints/{user}/{job}/{image}/` lie the newest checkpoint of each attempt (a line of JSON
-that names its step, then the engine's own bytes) and, once the image is stored, its record.
+that names its step, then the engine's own bytes) and, once the image is stored, its record. A mark
+beside them says that there may be files of an image that nobody was given.
 Attempts never write to each other's keys; any checkpoint of a job leads to the same picture. All of
 it goes when the job ends.
 """
@@ -25,6 +26,7 @@ from services.generation.models import Job
 log = get_logger(__name__)
 ROOT = "checkpoints/"
 RECORD = "image.json"
+UNDELIVERED = "undelivered"
 PAUSE_SECONDS = 1.0  # between two that are stored: a picture of a second costs the store nothing
 LAST_SECONDS = 2.0  # that the end of an attempt waits for what is being stored
 PAGES = 10
@@ -166,6 +168,13 @@ class Keeper:
         self._newest = None
         key = f"{self._folder}{index}/{RECORD}"
         await self._keep(key, RECORDS.dump_json(record), "application/json")
+
+    async def note_undelivered(self) -> None:
+        """Note that there may be files of an image that is in nobody's gallery, as far as the store
+        is there."""
+        with suppress(StorageUnavailable, TimeoutError):
+            async with asyncio.timeout(LAST_SECONDS):
+                await self._keep(f"{self._folder}{UNDELIVERED}", b"", "application/octet-stream")
 
     async def _keep(self, key: str, body: bytes, content_type: str) -> None:
         self._has_stored = True

@@ -55,7 +55,7 @@ async def close_job(
     await keeper.settle()  # an owner who is erased then leaves nothing that arrives later
     await write_down(sessions, job, end)
     attempts.labels(state).inc()
-    if drawing.has_looked:  # else there may be images that nobody would find without it
+    if drawing.has_looked and not drawing.is_delivering:  # else it leads to files of nobody's
         await keeper.forget()
 
 
@@ -82,6 +82,7 @@ async def hand_back(
         hand_back_job,
         job=drawing.job,
         reason=reason,
+        has_begun=drawing.has_begun,
         delay_seconds=delay_seconds,
         failures=failures,
         marks=drawing.marks,

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from libs.moderation.findings import Moderation
 from libs.storage.objects import ObjectStore
+from libs.telemetry.logs import get_logger
 from libs.tiers.catalogue import TierName, load_catalogue
 from libs.triton.client import TritonClient
 from libs.triton.contract import (
@@ -22,14 +23,16 @@ from libs.triton.contract import (
 )
 from libs.triton.contract import GenerationRequest as EngineRequest
 from libs.triton.errors import GenerationFailed, InvalidGeneration
-from services.generation.attempts import failed_in_engine
+from services.generation.attempts import may_resume
 from services.generation.resolution import seed_of_image
 from services.generation.schemas import ResolvedRequest
 from services.generation.service.checkpoints import Keeper, SavedState, find_kept, resumed
 from services.generation.service.drawn import Drawing, StepMarks
 from services.generation.service.storing import manifest_of, store_image
+from services.generation.service.tasks import end_task
 from services.generation.service.telling import last_told, tell, tell_progress
 
+log = get_logger(__name__)
 PREVIEW_EVERY_STEPS = 5
 CHECKPOINT_EVERY_STEPS = 5
 
@@ -76,13 +79,15 @@ async def draw_images(
             drawing.mark("claimed", image=drawing.index)
         done = await draw_or_begin_anew(studio, drawing, keeper, state)
         state = None
-        await deliver(studio, drawing, keeper, done)
+        drawing.delivery = asyncio.create_task(deliver(studio, drawing, keeper, done))
+        await asyncio.shield(drawing.delivery)
 
 
 async def take_up(studio: Studio, drawing: Drawing) -> SavedState | None:
     """Go on where earlier attempts ended. Raises StorageUnavailable.
 
-    An engine that failed on this picture does not get the state in which it failed again.
+    Where engines failed or died, the image in the making begins anew in the end: it may be its
+    state that they fail on.
     """
     job = drawing.job
     if job.attempt == 1:
@@ -92,7 +97,7 @@ async def take_up(studio: Studio, drawing: Drawing) -> SavedState | None:
     kept = await find_kept(studio.store, job)
     drawing.images, drawing.refused = list(kept.images), kept.refused
     drawing.has_looked = True
-    return None if failed_in_engine(job) else kept.state
+    return kept.state if may_resume(job) else None
 
 
 async def draw_or_begin_anew(
@@ -180,6 +185,7 @@ def beginning_of(request: ResolvedRequest) -> dict[str, Any]:
 
 async def deliver(studio: Studio, drawing: Drawing, keeper: Keeper, done: Done) -> None:
     """Store a picture, if it may be seen, and note that no attempt needs to draw it again."""
+    drawing.is_delivering = True
     index, finding = drawing.index, await studio.moderation.judge_picture(done.pixels)
     if finding is not None:
         drawing.refused += 1
@@ -188,6 +194,16 @@ async def deliver(studio: Studio, drawing: Drawing, keeper: Keeper, done: Done) 
         manifest = manifest_of(drawing, done)
         record = await store_image(keeper, drawing, index, done.pixels, manifest)
         drawing.images.append(record)
-    drawing.steps_of_current = 0
+    drawing.steps_of_current, drawing.is_delivering = 0, False
     if not drawing.is_whole:
         await keeper.keep_image(index, record)
+
+
+async def end_delivery(drawing: Drawing, seconds: float) -> None:
+    """Nothing more is drawn: give the delivery of a finished image so much time, then end it."""
+    delivery = drawing.delivery
+    if delivery is not None and not delivery.done():
+        await asyncio.wait({delivery}, timeout=seconds)
+        await end_task(delivery)
+        if not delivery.cancelled() and (error := delivery.exception()):
+            log.warning("image_not_delivered", job_id=str(drawing.job.id), error=repr(error))

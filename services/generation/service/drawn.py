@@ -1,5 +1,6 @@
 """What an attempt has done so far: finished images, steps, and the moments of it."""
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,7 +21,8 @@ class Drawing:
 
     Both count what earlier attempts had kept. `refused` were drawn and may not be delivered; they
     are free. `files` are the pictures that the images begin with. `told` is the furthest progress
-    that the owner has seen: an image and a step. `has_looked`: it knows what was kept.
+    that the owner has seen: an image and a step. `has_looked`: it knows what was kept. `delivery`
+    judges and stores a finished image; `is_delivering` from its beginning to its good end.
     """
 
     job: Job
@@ -32,6 +34,8 @@ class Drawing:
     marks: list[Mark] = field(default_factory=list)
     told: tuple[int, int] = NOTHING_TOLD
     has_looked: bool = False
+    delivery: asyncio.Task[None] | None = None
+    is_delivering: bool = False
 
     def mark(self, name: str, at: datetime | None = None, **details: Any) -> Mark:
         """Note a moment of the attempt; it is written down when the attempt ends."""
@@ -40,14 +44,21 @@ class Drawing:
         return mark
 
     def executed_steps(self) -> int:
-        """Denoising steps whose result is kept, by whichever attempt they were run."""
+        """Denoising steps whose result is kept, by whichever attempt they were run. An image that
+        was finished and could not be delivered is free."""
         of_image = steps_run(self.request, self.job.base)
-        return len(self.images) * of_image + self.steps_of_current
+        of_current = 0 if self.is_delivering else self.steps_of_current
+        return len(self.images) * of_image + of_current
 
     @property
     def index(self) -> int:
         """The image in the making, from 0."""
         return len(self.images) + self.refused
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is anything of it: an image, or a step."""
+        return self.index > 0 or self.steps_of_current > 0
 
     @property
     def is_whole(self) -> bool:

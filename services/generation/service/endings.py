@@ -10,12 +10,15 @@ from libs.db.outages import outlast
 from libs.db.transaction import transaction
 from libs.events.topics import Event
 from libs.jobs.outbox import add_event
+from libs.telemetry.logs import get_logger
 from services.gallery.client.images import ImageRecord, record_image
 from services.generation.attempts import requeued_event
 from services.generation.client.tier_changes import announce_tier_change
 from services.generation.models import Job, JobState, Mark
 from services.generation.repository import leases
 from services.generation.service.announcements import announce_end
+
+log = get_logger(__name__)
 
 
 async def finish_job(
@@ -44,7 +47,10 @@ async def finish_job(
     for image in images:
         await record_image(session, image)
         await add_event(session, image_event(job, image))
-    await settle_hold(session, user_id=job.user_id, hold_id=job.paying_hold, captured=captured)
+    hold_id = job.paying_hold
+    if not await settle_hold(session, user_id=job.user_id, hold_id=hold_id, captured=captured):
+        log.error("hold_ended_before_its_job", job_id=str(job.id))
+        await leases.forgo(session, job.id)  # it was released: the images are free
     closed = await session.get_one(Job, job.id, populate_existing=True)
     await announce_end(session, closed)
     await leases.give_back(session, job, executed=captured)
@@ -55,6 +61,7 @@ async def hand_back_job(
     job: Job,
     reason: dict[str, str],
     *,
+    has_begun: bool = False,
     delay_seconds: float = 0,
     failures: int = 0,
     marks: Sequence[Mark] = (),
@@ -73,6 +80,7 @@ async def hand_back_job(
         reason=reason["slug"],
         delay_seconds=delay_seconds,
         failures=failures,
+        has_begun=has_begun,
         marks=marks,
     )
     await add_event(session, requeued_event(job, reason))

@@ -3,8 +3,9 @@
 import base64
 import io
 import json
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any, ClassVar
@@ -37,8 +38,10 @@ class Endpoint(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def endpoint(answer: bytes, code: int = 200) -> Iterator[tuple[str, type[Endpoint]]]:
-    handler = type("One", (Endpoint,), {"status": code, "body": answer, "asked": []})
+def endpoint(
+    answer: bytes, code: int = 200, handler: type[Endpoint] = Endpoint
+) -> Iterator[tuple[str, type[Endpoint]]]:
+    handler = type("One", (handler,), {"status": code, "body": answer, "asked": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -83,6 +86,26 @@ async def test_any_other_answer_is_none(body: bytes, status: int) -> None:
         check = RemoteCheck(url, "")
         with pytest.raises(ModerationUnavailable):
             await check.check_prompt("x")
+        await check.aclose()
+
+
+async def test_an_endpoint_that_answers_byte_by_byte_has_its_seconds_and_no_more() -> None:
+    class Dripping(Endpoint):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+            with suppress(OSError):
+                for _ in range(100):
+                    self.wfile.write(b" ")
+                    time.sleep(0.1)
+
+    with endpoint(b"", handler=Dripping) as (url, _seen):
+        check = RemoteCheck(url, "", seconds=0.4)
+        begun = time.monotonic()
+        with pytest.raises(ModerationUnavailable):
+            await check.check_prompt("x")
+        assert time.monotonic() - begun < 4
         await check.aclose()
 
 

@@ -1,15 +1,19 @@
-"""What a model's base cannot take is refused before a job is accepted, field by field."""
+"""What a model cannot take is refused before a job is accepted, field by field."""
 
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from libs.kernel.problems import ValidationFailed
 from services.generation.ingredients import SourceImage
 from services.generation.resolution import resolve_request
 from services.generation.schemas import GenerationRequest
+from services.generation.service.admission import find_model
+from services.model.client.catalogue import ModelCatalogue
 from services.model.client.contracts import ModelInfo
+from services.model.client.problems import ModelNotFound
 
 IMAGE = uuid4()
 SOURCES = {"init_image_id": SourceImage(1024, 512)}
@@ -29,9 +33,16 @@ FLUX = ModelInfo(
 SDXL = FLUX.model_copy(update={"slug": "sdxl", "base": "sdxl"})
 
 
-def ask(model: ModelInfo, **fields: Any) -> None:
+def ask(model: ModelInfo, image: SourceImage = SOURCES["init_image_id"], **fields: Any) -> None:
     request = GenerationRequest.model_validate({"model": model.slug, "prompt": "a cat", **fields})
-    resolve_request(request, model, SOURCES if request.init_image_id else {}, random_seed=1)
+    sources = {"init_image_id": image} if request.init_image_id else {}
+    resolve_request(request, model, sources, random_seed=1)
+
+
+def refused_fields(model: ModelInfo, **fields: Any) -> list[str]:
+    with pytest.raises(ValidationFailed) as refused:
+        ask(model, **fields)
+    return [error["field"] for error in refused.value.extra["errors"]]
 
 
 REFUSED = [
@@ -47,9 +58,7 @@ REFUSED = [
 def test_flux_refuses_each_field_that_it_has_no_place_for(
     fields: dict[str, Any], names: list[str]
 ) -> None:
-    with pytest.raises(ValidationFailed) as refused:
-        ask(FLUX, **fields)
-    assert [error["field"] for error in refused.value.extra["errors"]] == names
+    assert refused_fields(FLUX, **fields) == names
     ask(SDXL, **fields)
 
 
@@ -63,3 +72,25 @@ def test_flux_refuses_each_field_that_it_has_no_place_for(
 )
 def test_flux_takes_the_rest(fields: dict[str, Any]) -> None:
     ask(FLUX, **fields)
+
+
+@pytest.mark.parametrize("task", ["img2img", "upscale"])
+def test_a_side_that_an_image_gives_is_not_smaller_than_one_that_is_asked_for(task: str) -> None:
+    small = {"image": SourceImage(128, 24), "task": task, "init_image_id": IMAGE}
+    assert refused_fields(SDXL, **small) == ["body.height"]
+    ask(SDXL, image=SourceImage(128, 64), task=task, init_image_id=IMAGE)
+
+
+async def test_what_does_not_draw_by_itself_is_no_model_for_a_request() -> None:
+    lora = FLUX.model_copy(update={"slug": "style", "type": "lora"})
+    known = {model.slug: model for model in (FLUX, lora)}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, text=known[request.url.path.split("/")[-1]].model_dump_json())
+
+    models = ModelCatalogue(
+        "http://model", httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    )
+    assert await find_model(models, "flux-dev") == FLUX
+    with pytest.raises(ModelNotFound):
+        await find_model(models, "style")

@@ -160,6 +160,23 @@ async def test_an_image_whose_sides_do_not_fit_needs_a_size(
     ]
 
 
+async def test_a_repeat_is_answered_as_before_though_its_image_be_gone(
+    ada: Caller, image: str, sessions: SessionsOf
+) -> None:
+    asked = {**ASK, "task": "img2img", "init_image_id": image}
+    key = {"Idempotency-Key": "once"}
+    first = await ada.post(PATH, asked, **key)
+    assert first.status_code == 202
+    async with sessions("admin").begin() as session:
+        await session.execute(text("DELETE FROM gallery.images WHERE id = :id"), {"id": image})
+    again = await ada.post(PATH, asked, **key)
+    assert (again.status_code, again.json()) == (202, first.json())
+    assert again.headers["idempotency-replayed"] == "true"
+    assert (await ada.post(PATH, asked)).status_code == 422
+    other = await ada.post(PATH, {**asked, "seed": 8}, **key)
+    assert other.json()["type"] == "/problems/idempotency-key-reused"
+
+
 async def test_other_peoples_images_are_not_there(
     ada: Caller, image: str, api: httpx.AsyncClient, issuer: TokenIssuer, sessions: SessionsOf
 ) -> None:

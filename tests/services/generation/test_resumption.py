@@ -3,6 +3,7 @@
 import asyncio
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -128,7 +129,8 @@ async def test_a_worker_that_stops_hands_back_at_once_and_no_step_runs_twice(
     place: Place, sessions: SessionsOf
 ) -> None:
     user, first, second = uuid4(), place.worker(), place.worker()
-    job_id = await place.queue.enter(user, request=LONG)
+    patience = timedelta(seconds=30)
+    job_id = await place.queue.enter(user, request=LONG, expires_in=patience)
     _, attempt = await begin(first)
     await until_steps(first, 33)
     first.stopping.set()
@@ -137,6 +139,7 @@ async def test_a_worker_that_stops_hands_back_at_once_and_no_step_runs_twice(
     assert time.monotonic() - begun < 1
     handed = await place.queue.read(user, job_id)
     assert (handed.state, handed.failures) == ("queued", 0)
+    assert handed.expires_at is None  # it has waited for its start, and that was in time
     assert await place.keys(user, job_id) == ["0/1"]
 
     await run(second)

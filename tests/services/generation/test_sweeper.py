@@ -75,6 +75,18 @@ async def test_a_deadline_that_passes_costs_nothing(queue: Queue, sweeper: Sweep
     assert await available(queue, user) == PRICE
 
 
+async def test_a_job_that_was_being_drawn_is_not_given_up_for_waiting(
+    queue: Queue, sweeper: Sweeper
+) -> None:
+    user = uuid4()
+    job_id = await queue.enter(user, expires_in=timedelta(hours=1))
+    assert await queue.claim() is not None
+    await lose_worker(queue.workers, job_id)
+    await recover_lost_jobs(sweeper)
+    job = await queue.read(user, job_id)
+    assert (job.state, job.expires_at) == ("queued", None)
+
+
 async def test_lost_wake_ups_are_issued_again_and_not_piled_up(
     queue: Queue, sweeper: Sweeper
 ) -> None:

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from libs.credits.ledger import settle_hold
 from libs.db.transaction import transaction
 from libs.kernel.clock import utc_now
 from libs.storage.objects import ObjectStore, StorageSettings
@@ -171,6 +172,31 @@ async def test_who_cancels_before_it_is_known_what_is_drawn_leaves_no_files(
     assert (job.state, job.captured_millicredits) == ("cancelled", 0)
     await clear_checkpoints(place.queue.workers, place.store)
     assert await place.store.list_keys(f"{user}/") == []
+
+
+async def test_one_job_that_cannot_be_cleared_holds_up_no_other(place: Place) -> None:
+    users = [uuid4() for _ in range(6)]
+    for user in users:
+        # Of another version, which nobody can read any more.
+        job_id = await place.queue.enter(user, request={"old": 1} if user != users[-1] else None)
+        job = await place.queue.claim()
+        assert job is not None
+        await place.queue.finish(job)
+        await place.store.put(f"{folder_of(user, job_id)}0/1", b"x", content_type="text/plain")
+    await clear_checkpoints(place.queue.workers, place.store)
+    assert await place.keys(users[-1], job_id) == []
+
+
+async def test_a_hold_that_ended_before_its_job_is_not_said_to_be_paid(
+    place: Place, sessions: SessionsOf
+) -> None:
+    user = uuid4()
+    job_id = await place.queue.enter(user, request={**MANY, "num_images": 1})
+    async with transaction(place.queue.workers, user) as session:
+        await settle_hold(session, user_id=user, hold_id=job_id, captured=0)
+    await run(place.worker())
+    job = await place.queue.read(user, job_id)
+    assert (job.state, job.images_done, job.captured_millicredits) == ("succeeded", 1, 0)
 
 
 async def test_a_file_that_is_gone_is_not_waited_for(place: Place, sessions: SessionsOf) -> None:
