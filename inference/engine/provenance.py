@@ -56,8 +56,9 @@ def build_digest() -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    """SHA-256 of every file of a model folder, by path; what stays as it is is read once."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    """SHA-256 of every file of a model folder, by path; what stays as it is is read once. Hidden
+    files are notes of whoever keeps the folder."""
+    files = sorted(path for path in folder.rglob("[!.]*") if path.is_file())
     stats = [path.stat() for path in files]
     return _read_once(folder, tuple((s.st_size, s.st_mtime_ns) for s in stats), tuple(files))
 

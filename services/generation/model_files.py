@@ -20,6 +20,7 @@ from services.generation.settings import ModelStoreSettings, model_store_of
 
 PREFIX = "models/"
 MANIFEST = "manifest.json"
+MARKER = ".fetched.json"  # of a worker, in a folder that it fetched: the manifest
 CHUNK_BYTES = 2**20
 MAX_FILES = 1_000
 NAMES: TypeAdapter[str] = TypeAdapter(ModelName)
@@ -29,7 +30,7 @@ def inner_path(path: str) -> str:
     """A path that stays inside its folder. Raises ValueError."""
     parts = PurePosixPath(path).parts
     plain = str(PurePosixPath(path)) == path and "\\" not in path and "\0" not in path
-    if not plain or path.startswith("/") or ".." in parts or path in (".", MANIFEST):
+    if not plain or path.startswith("/") or ".." in parts or path in (".", MANIFEST, MARKER):
         raise ValueError("not a path inside the model's folder")
     return path
 
@@ -74,7 +75,8 @@ def digest_of(file: Path) -> str:
 
 def make_manifest(folder: Path) -> Manifest:
     """The manifest of a folder as it is. Raises ValidationError for a folder without files."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    marker = folder / MARKER
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file != marker)
     return Manifest(
         files=tuple(
             ModelFile(

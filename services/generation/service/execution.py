@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from prometheus_client import Histogram
 
@@ -43,17 +42,24 @@ from services.generation.service.closing import (
     suspect_or_give_up,
     wait_for_part,
 )
-from services.generation.service.drawing import Studio, draw_images, request_id_of, take_up
+from services.generation.service.drawing import (
+    Studio,
+    draw_images,
+    end_delivery,
+    request_id_of,
+    take_up,
+)
 from services.generation.service.drawn import Drawing
 from services.generation.service.engine_room import Places, Watchdog, require_engine
 from services.generation.service.model_folders import ModelFolders
+from services.generation.service.tasks import end_task
 
 log = get_logger(__name__)
 TURN_SECONDS = 5.0
 RENEW_SECONDS = 1.0
 STOP_GRACE_SECONDS = 2.0
 DRAIN_AGAIN_SECONDS = 0.25
-CANCEL_AGAIN_SECONDS = 0.2
+DELIVERY_SECONDS = 3.0  # that a cancelled job gives an image that is finished
 CLAIMS = itertools.count(1)
 attempt_seconds = Histogram("easel_job_attempt_seconds", "From claim to closing transaction")
 WAIT_BUCKETS = (0.1, 0.5, 1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 450, 600, 900, 1800, 3600)
@@ -100,6 +106,7 @@ class Worker:
     async def is_ready(self) -> bool:
         """Whether it may claim a job and its engine would draw it."""
         is_free = self.places.are_open and not self.watchdog.is_mending
+        is_free = is_free and not (self.models and self.models.waits_for_room)
         return is_free and not self.stopping.is_set() and await self.studio.triton.is_ready()
 
 
@@ -175,6 +182,8 @@ async def draw_and_settle(worker: Worker, drawing: Drawing, keeper: Keeper) -> N
     except (Retryable, StorageUnavailable, ModerationUnavailable) as error:
         log.warning("attempt_interrupted", job_id=str(job.id), error=repr(error))
         await keeper.store_last()
+        if drawing.is_delivering:
+            await keeper.note_undelivered()
         await wait_for_part(sessions, drawing)
     except Exception as error:
         log.exception("attempt_failed", job_id=str(job.id), error=repr(error))
@@ -192,6 +201,8 @@ async def end_attempt(
         worker.loaded.add(drawing.job.model)
         await close_drawn(worker.sessions, drawing, keeper)
     elif interruption is Interruption.CANCELLED:
+        if drawing.is_delivering:
+            await keeper.note_undelivered()
         await close_job(worker.sessions, drawing, keeper, "cancelled")
     elif interruption is Interruption.LEASE_LOST:
         raise leases.LeaseLost(str(drawing.job.id))
@@ -204,14 +215,18 @@ async def draw_under_lease(worker: Worker, drawing: Drawing, keeper: Keeper) -> 
     """Draw and renew side by side; None when drawing has ended. Raises what drawing raises."""
     draw = asyncio.create_task(draw_in_place(worker, drawing, keeper))
     keep = asyncio.create_task(keep_lease(worker, drawing))
+    interruption = None
     try:
         await asyncio.wait({draw, keep}, return_when=asyncio.FIRST_COMPLETED)
         if draw.done():
             draw.result()
             return None
-        return keep.result()
+        interruption = keep.result()
+        return interruption
     finally:
         await asyncio.gather(end_task(draw), end_task(keep))
+        is_cancelled = interruption is Interruption.CANCELLED
+        await end_delivery(drawing, DELIVERY_SECONDS if is_cancelled else 0)
 
 
 async def draw_in_place(worker: Worker, drawing: Drawing, keeper: Keeper) -> None:
@@ -240,17 +255,6 @@ async def model_in_place(worker: Worker, drawing: Drawing) -> AsyncIterator[None
             drawing.mark("model_fetch", begun)
             drawing.mark("claimed")
         yield
-
-
-async def end_task(task: asyncio.Task[Any]) -> None:
-    """Cancel a task until it has ended.
-
-    Once is not enough: `asyncio.wait_for` of Python 3.11 drops a cancellation that arrives just as
-    its work is done, and the Redis client sends through it.
-    """
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=CANCEL_AGAIN_SECONDS)
 
 
 async def keep_lease(worker: Worker, drawing: Drawing) -> Interruption:

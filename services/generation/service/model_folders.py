@@ -2,16 +2,17 @@
 picture that needs it, and the one that was not needed for longest makes room.
 
 A folder appears under its name when it is whole and verified. What was interrupted goes on where it
-ended. Several workers may share the folder: a lock on a file lets one of them fetch a model.
+ended. Several workers may share the folder, so what they must agree on is locks on files in it:
+
+`.lock-{name}` is held while a model is fetched, `.use-{name}` (shared) while it is needed, and
+`.room` while what lies in the folder changes.
 """
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import shutil
 import time
-from collections import Counter as Counts
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,12 +24,21 @@ from libs.storage.objects import ObjectStore, StorageUnavailable
 from libs.telemetry.logs import get_logger
 from libs.triton.client import TritonClient
 from libs.triton.errors import InvalidGeneration, TritonError
-from services.generation.model_files import MANIFEST, Manifest, ModelFile, digest_of, key_of
+from services.generation.model_files import (
+    MANIFEST,
+    MARKER,
+    Manifest,
+    ModelFile,
+    digest_of,
+    key_of,
+)
+from services.generation.service.folder_locks import lock_file, lock_now
 
 log = get_logger(__name__)
 MAX_MANIFEST_BYTES = 2**20
-LOCK_POLL_SECONDS = 0.5
-PARTIAL, GONE, LOCK = ".partial-", ".gone-", ".lock-"
+ROOM_SECONDS = 60.0
+ROOM_POLL_SECONDS = 0.5
+PARTIAL, GONE, LOCK, USE, ROOM = ".partial-", ".gone-", ".lock-", ".use-", ".room"
 fetched = Counter("easel_models_fetched_total", "Models that were fetched", ("outcome",))
 fetch_seconds = Histogram(
     "easel_model_fetch_seconds", "A whole model", buckets=(1, 5, 15, 30, 60, 120, 300, 600, 1800)
@@ -37,27 +47,34 @@ fetch_seconds = Histogram(
 
 @dataclass
 class ModelFolders:
-    """One folder of models; `budget_bytes` bounds what was fetched into it, 0 for no limit."""
+    """One folder of models; `budget_bytes` bounds what was fetched into it, 0 for no limit.
+
+    A model waits up to `room_seconds` for room while all others are in use.
+    """
 
     store: ObjectStore
     folder: Path
     triton: TritonClient
     budget_bytes: int = 0
-    in_use: Counts[str] = field(default_factory=Counts)
+    room_seconds: float = ROOM_SECONDS
+    waiting: int = 0
     fetching: dict[str, asyncio.Task[bool]] = field(default_factory=dict)
+
+    @property
+    def waits_for_room(self) -> bool:
+        """Whether a model waits until others are not in use: nothing should begin now."""
+        return self.waiting > 0
 
     @contextlib.asynccontextmanager
     async def using(self, name: str) -> AsyncIterator[bool]:
-        """The model stays for as long as the block; whether it was fetched for it.
+        """The model stays for as long as the block, whoever shares the folder; whether it was
+        fetched for it.
 
         One that is neither here nor in the store is the engine's to refuse. Raises
         StorageUnavailable, and InvalidGeneration for one that never fits.
         """
-        self.in_use[name] += 1
-        try:
+        async with lock_file(self.folder / f"{USE}{name}", shared=True):
             yield await self.require(name)
-        finally:
-            self.in_use[name] -= 1
 
     async def require(self, name: str) -> bool:
         """Fetch a model that is not here; whether it was fetched. Raises as `using`.
@@ -87,8 +104,8 @@ class ModelFolders:
 
     def note_use(self, name: str) -> bool:
         """Whether the model is here; if it was fetched once, this is its last use."""
-        with contextlib.suppress(FileNotFoundError):
-            os.utime(self.folder / name / MANIFEST)
+        with contextlib.suppress(OSError):
+            os.utime(self.folder / name / MARKER)
         return (self.folder / name).is_dir()
 
     async def read_manifest(self, name: str) -> Manifest | None:
@@ -100,14 +117,15 @@ class ModelFolders:
             raise StorageUnavailable(f"the manifest of the model {name}: {error}") from error
 
     async def fetch(self, name: str, manifest: Manifest) -> None:
-        """All files, verified, then the folder under its name."""
+        """Room, all files, verified, then the folder under its name. Raises as `using`."""
+        await self.reserve_room(name, manifest)
         begun, partial = time.monotonic(), self.folder / f"{PARTIAL}{name}"
-        await self.make_room(name, manifest.bytes)
         log.info("model_fetch_begins", model=name, bytes=manifest.bytes)
         for file in manifest.files:
             await self.fetch_file(name, file, partial / file.path)
-        (partial / MANIFEST).write_text(manifest.model_dump_json())
-        partial.rename(self.folder / name)
+        async with lock_file(self.folder / ROOM):
+            partial.rename(self.folder / name)
+            self.note_use(name)
         fetched.labels("fetched").inc()
         fetch_seconds.observe(time.monotonic() - begun)
 
@@ -120,45 +138,72 @@ class ModelFolders:
             fetched.labels("damaged").inc()
             raise StorageUnavailable(f"{file.path} is not as the manifest says")
 
-    async def make_room(self, name: str, needed: int) -> None:
-        """Remove what was not used for longest, until so many bytes fit. Raises InvalidGeneration
-        for a model that never fits, StorageUnavailable while all others are in use."""
-        await asyncio.to_thread(clear_remains, self.folder)
-        if not self.budget_bytes:
-            return
-        if needed > self.budget_bytes:
+    async def reserve_room(self, name: str, manifest: Manifest) -> None:
+        """Room for a model, waiting for what uses the others to end. Raises InvalidGeneration for
+        one that never fits, StorageUnavailable for one that waited in vain."""
+        if self.budget_bytes and manifest.bytes > self.budget_bytes:
             raise InvalidGeneration(
-                f"the model {name} takes {needed} bytes, more than its place of {self.budget_bytes}"
+                f"the model {name} takes {manifest.bytes} bytes,"
+                f" more than its place of {self.budget_bytes}"
             )
-        held = {folder: bytes_of(folder) for folder in self.fetched_folders()}
-        for folder in sorted(held, key=lambda one: (one / MANIFEST).stat().st_mtime):
+        ends = time.monotonic() + self.room_seconds
+        if await self.try_room(name, manifest):
+            return
+        self.waiting += 1
+        try:
+            while time.monotonic() < ends:
+                await asyncio.sleep(ROOM_POLL_SECONDS)
+                if await self.try_room(name, manifest):
+                    return
+        finally:
+            self.waiting -= 1
+        raise StorageUnavailable(f"no room for the model {name}: all others are in use")
+
+    async def try_room(self, name: str, manifest: Manifest) -> bool:
+        """Make room and mark it as taken, for nobody else to take it; whether there is room."""
+        partial = self.folder / f"{PARTIAL}{name}"
+        async with lock_file(self.folder / ROOM):
+            await asyncio.to_thread(clear_remains, self.folder)
+            if self.budget_bytes and not await self.make_room(partial, manifest.bytes):
+                return False
+            partial.mkdir(exist_ok=True)
+            (partial / MARKER).write_text(manifest.model_dump_json())
+        return True
+
+    async def make_room(self, partial: Path, needed: int) -> bool:
+        """Remove what was not used for longest, until so many bytes fit; whether they do.
+
+        What is there of the model itself is among the needed.
+        """
+        held = {one: bytes_of(one) for one in self.fetched_folders() if one != partial}
+        for folder in sorted(held, key=last_use):
             if sum(held.values()) + needed <= self.budget_bytes:
-                return
+                return True
             if await self.remove(folder):
                 del held[folder]
-        if sum(held.values()) + needed > self.budget_bytes:
-            raise StorageUnavailable(f"no room for the model {name}: all others are in use")
+        return sum(held.values()) + needed <= self.budget_bytes
 
     def fetched_folders(self) -> list[Path]:
-        """The models that were fetched; others are somebody's own."""
+        """The models that were fetched, and those in part; others are somebody's own."""
         return [
-            manifest.parent
-            for manifest in self.folder.glob(f"*/{MANIFEST}")
-            if not manifest.parent.name.startswith(".")
+            folder
+            for folder in self.folder.iterdir()
+            if folder.name.startswith(PARTIAL)
+            or (not folder.name.startswith(".") and read_marker(folder) is not None)
         ]
 
     async def remove(self, folder: Path) -> bool:
-        """Delete a model that nobody uses, out of the engine's memory first; whether it is gone."""
-        if self.in_use[folder.name]:
-            return False
+        """Delete a model that nobody uses, out of the engine's memory first, or a part of one that
+        nobody fetches; whether it is gone."""
+        is_partial, name = folder.name.startswith(PARTIAL), folder.name.removeprefix(PARTIAL)
         try:
-            await self.triton.unload_model(folder.name)
-        except TritonError as error:
+            with lock_now(self.folder / f"{LOCK if is_partial else USE}{name}"):
+                if not is_partial:
+                    await self.triton.unload_model(name)
+                gone = move_away(folder)
+        except (BlockingIOError, TritonError) as error:
             log.info("model_stays", model=folder.name, error=repr(error))
             return False
-        if self.in_use[folder.name]:  # somebody came meanwhile; it will be loaded again
-            return False
-        gone = move_away(folder)
         await asyncio.to_thread(shutil.rmtree, gone, ignore_errors=True)
         log.info("model_removed", model=folder.name)
         return True
@@ -184,22 +229,23 @@ def clear_remains(folder: Path) -> None:
         shutil.rmtree(gone, ignore_errors=True)
 
 
-def bytes_of(folder: Path) -> int:
-    """What its manifest says that a fetched model takes."""
-    return Manifest.model_validate_json((folder / MANIFEST).read_text()).bytes
-
-
-@contextlib.asynccontextmanager
-async def lock_file(path: Path) -> AsyncIterator[None]:
-    """Nobody else on this machine holds the lock inside the block; a death lets it go."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+def read_marker(folder: Path) -> Manifest | None:
+    """The manifest of a folder that was fetched; None where no marker of ours says so."""
     try:
-        while True:
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            await asyncio.sleep(LOCK_POLL_SECONDS)
-        yield
-    finally:
-        os.close(descriptor)
+        return Manifest.model_validate_json((folder / MARKER).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def bytes_of(folder: Path) -> int:
+    """What a fetched model takes when it is whole, or what lies there if nothing says that."""
+    manifest = read_marker(folder)
+    if manifest is not None:
+        return manifest.bytes
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def last_use(folder: Path) -> float:
+    """When a fetched model was needed, or begun."""
+    marker = folder / MARKER
+    return (marker if marker.exists() else folder).stat().st_mtime

@@ -41,6 +41,12 @@ def test_any_other_file_is_another_digest(folder: Path, change: str) -> None:
     assert folder_digest(folder) != before
 
 
+def test_a_note_of_whoever_fetched_the_folder_is_not_part_of_the_model(folder: Path) -> None:
+    before = folder_digest(folder)
+    (folder / ".fetched.json").write_text("{}")
+    assert folder_digest(folder) == before
+
+
 def test_a_picture_names_its_build_device_and_weights(folder: Path) -> None:
     made = made_by(
         folder, {"style": folder / "unet"}, device=CPU, dtype=torch.float32, batch_rows=(2, 8)
