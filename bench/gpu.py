@@ -18,7 +18,6 @@ nothing.
 """
 
 import argparse
-import gc
 import json
 import re
 import statistics
@@ -39,12 +38,14 @@ from bench.gpu_ways import Speed, by_engine, one_after_another, request_text
 from inference.export.parts import unet_part
 from inference.export.tensors import random_tensors
 from inference.pipelines.loading import Model
+from inference.runners.choice import COMPILE, EAGER
+from inference.runners.faults import free_caches
 
 RESULTS = Path(__file__).with_name("results")
 NO_GPU = 3
 STEPS, TINY_STEPS = 20, 3
 SEQUENTIAL_IMAGES = 4
-ROUNDS = 2  # pictures a slot
+ROUNDS = 2  # pictures a slot, but no fewer than one after another
 MATRIX_SIDE, TINY_MATRIX_SIDE, PRODUCTS = 8192, 256, 20
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 GIB, TERA = 1 << 30, 1e12
@@ -64,9 +65,8 @@ def main(argv: Sequence[str]) -> int:
     report = describe(device, dtype, options)
     report["ceiling_tflops"] = round(matmul_ceiling(device, dtype, options.tiny) / TERA, 1)
     for name in options.models.split(","):
-        report["models"][name] = measure(name, shapes[name], device, dtype, report)
-        torch.cuda.empty_cache()
-        write(report, options.output)
+        measure(name, shapes[name], device, dtype, report, partial(write, report, options.output))
+        free_caches()
     print(json.dumps(report) if options.json else as_table(report))
     return 0
 
@@ -124,28 +124,39 @@ def seconds_of(action: Callable[[], object]) -> float:
 
 
 def measure(
-    name: str, shape: Shape, device: torch.device, dtype: torch.dtype, report: dict[str, Any]
-) -> dict[str, Any]:
-    """All ways to draw with one model."""
+    name: str,
+    shape: Shape,
+    device: torch.device,
+    dtype: torch.dtype,
+    report: dict[str, Any],
+    save: Callable[[], None],
+) -> None:
+    """All ways to draw with one model; each figure goes into the report, and is saved, at once."""
     say(f"{name}: making random weights")
     model = make_model(name, shape, device, dtype)
     work = report["steps"] * unet_operations(model)
     ceiling = report["ceiling_tflops"] * TERA
     texts = [request_text(name, shape, report["steps"], seed) for seed in range(64)]
     ways: dict[str, dict[str, Figures]] = {}
+    facts = {"side": shape.side, "unet_tflops_a_picture": round(work / TERA, 2)}
+    report["models"][name] = {**facts, "ways": ways}
 
     def note(way: str, slots: int, draw: Callable[[], Speed]) -> None:
         ways.setdefault(way, {})[str(slots)] = figures = figures_of(draw, work, ceiling)
+        eager = ways[EAGER]["1"].get("images_per_second")
+        if eager and "failed" not in figures:
+            figures["vs_eager"] = round(figures["images_per_second"] / eager, 2)
         say(f"{name}: {way} at {slots}: {figures}")
+        save()
+        free_caches()
 
-    for way, runner in (("eager", "eager"), ("compiled", "compile")):
+    for way, runner in ((EAGER, EAGER), ("compiled", COMPILE)):
         note(way, 1, partial(one_after_another, model, texts[:SEQUENTIAL_IMAGES], runner))
     with TemporaryDirectory() as folder:
-        for way, runner in (("engine", "eager"), ("engine_compiled", "compile")):
+        for way, runner in (("engine", EAGER), ("engine_compiled", COMPILE)):
             for slots in report["concurrency"]:
-                few = texts[: ROUNDS * slots]
+                few = texts[: max(SEQUENTIAL_IMAGES, ROUNDS * slots)]
                 note(way, slots, partial(by_engine, model, few, runner, slots, Path(folder)))
-    return {"side": shape.side, "unet_tflops_a_picture": round(work / TERA, 2), "ways": ways}
 
 
 def figures_of(draw: Callable[[], Speed], work: float, ceiling: float) -> Figures:
@@ -154,9 +165,6 @@ def figures_of(draw: Callable[[], Speed], work: float, ceiling: float) -> Figure
         speed = draw()
     except RuntimeError as error:
         return {"failed": str(error).strip().split("\n")[0]}
-    finally:
-        gc.collect()
-        torch.cuda.empty_cache()
     return {
         "images_per_second": round(speed.images_per_second, 4),
         "ceiling_share": round(speed.images_per_second * work / ceiling, 3),
@@ -200,19 +208,19 @@ def as_table(report: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name, model in report["models"].items():
-        eager = model["ways"]["eager"]["1"].get("images_per_second", float("nan"))
         for way, speeds in model["ways"].items():
             for slots, figures in speeds.items():
                 start = f"| {name} {model['side']} px | {way} | {slots} |"
-                lines.append(f"{start} {_cells(figures, eager)} |")
+                lines.append(f"{start} {_cells(figures)} |")
     return "\n".join(lines) + "\n"
 
 
-def _cells(figures: Figures, eager: float) -> str:
+def _cells(figures: Figures) -> str:
     if "failed" in figures:
         return f"{figures['failed']} | | |"
     speed, share = figures["images_per_second"], figures["ceiling_share"]
-    return f"{speed:.3g} | {speed / eager:.2f} | {share:.0%} | {figures['peak_gib']}"
+    over = figures.get("vs_eager", "")
+    return f"{speed:.3g} | {over} | {share:.0%} | {figures['peak_gib']}"
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def export(part: Part) -> OnnxRuntime:
         place = Path(folder) / "onnx" / part.name
         place.mkdir(parents=True)
         assert write_onnx(part, place).name == FILE
-        return OnnxRuntime(part, Path(folder), THREADS)
+        return OnnxRuntime(part, Path(folder), THREADS, torch.device("cpu"))
 
 
 def take_turns(calls: Sequence[Callable[[], torch.Tensor]]) -> list[float]:

@@ -28,12 +28,13 @@ from inference.engine.progress import begin_picture, finish, require_finite, tel
 from inference.engine.settings import EngineSettings
 from inference.engine.shelf import Load, Shelf
 from inference.engine.side_work import SideWork
-from inference.engine.stepping import AcceleratorLost, Stepper
-from inference.engine.workers import Worker
+from inference.engine.stepping import Stepper
+from inference.engine.workers import Worker, settle
 from inference.pipelines.calls import Kind
 from inference.pipelines.images import require_file
 from inference.pipelines.loading import load_model
 from inference.pipelines.request import InvalidRequest, make_request, parse_object
+from inference.runners.faults import is_lost
 
 log = logging.getLogger("easel.engine")
 POLL_SECONDS = 0.05
@@ -115,7 +116,7 @@ class Engine:
             worker.join(JOIN_SECONDS)
 
     def _main(self) -> None:
-        torch.set_num_threads(self.settings.threads)
+        settle(self.settings.threads, self.device)
         try:
             for name in self.settings.preload:
                 what, load = self._shelf.loading(name)
@@ -127,6 +128,11 @@ class Engine:
         try:
             while self._receive():
                 self._turn()
+        except Exception as error:
+            if not is_lost(error):
+                raise
+            log.critical("the accelerator is lost: %s", error)
+            self._lost()
         finally:
             self._fail_all()
             self._stop_workers()
@@ -215,7 +221,9 @@ class Engine:
             return
         try:
             begin_picture(job)
-        except Exception as error:  # noqa: BLE001 - one bad job must not end the engine
+        except Exception as error:  # one bad job must not end the engine
+            if is_lost(error):
+                raise
             return self._jobs.fail_of(job, error)
         self._stepper.group(job)
 
@@ -223,10 +231,6 @@ class Engine:
         """Calls have been made: take their pictures on to the next ones."""
         now = time.monotonic()
         for job, answer in zip(jobs, answers, strict=True):
-            if isinstance(answer, AcceleratorLost):
-                log.critical("the accelerator is lost: %s", answer)
-                self._lost()
-                raise answer
             if job.state is not State.ENDED:
                 job.end_work(now)
                 self._advance(job, answer)
@@ -237,7 +241,9 @@ class Engine:
         try:
             job.drawing.advance(answer)
             require_finite(job)
-        except Exception as error:  # noqa: BLE001 - one bad job must not end the engine
+        except Exception as error:  # one bad job must not end the engine
+            if is_lost(error):
+                raise
             return self._jobs.fail_of(job, error)
         self._stepper.group(job)
         self._jobs.later(partial(tell_steps, self._jobs, job))

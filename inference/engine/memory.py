@@ -23,13 +23,13 @@ from typing import Any
 
 import torch
 
-from inference.engine.scheduling import padded_rows
+from inference.engine.scheduling import model_buckets, padded_rows
 from inference.pipelines.loading import Model
 from inference.pipelines.request import Request
 
 MIB = 1 << 20
 CALL_BYTES = MIB
-SHARE_OF_ACCELERATOR = 0.9
+SHARE_OF_ACCELERATOR, SHARE_OF_FREE = 0.9, 0.95
 SHARE_OF_AVAILABLE = 0.8
 UNET_WIDTHS, TRANSFORMER_WIDTHS, CONTROL_WIDTHS, VAE_WIDTHS = 28, 16, 8, 3
 TEXT_TOKENS, CELLS_OF_A_TOKEN = 512, 4
@@ -42,12 +42,14 @@ GROUP_LIMIT, GROUP_USED = (Path(f"/sys/fs/cgroup/memory.{name}") for name in ("m
 @dataclass(frozen=True)
 class Needs:
     """Bytes of one picture: `row` is the peak of a denoiser call for each row, of which there are
-    `rows`; `side` that of its other calls; `kept` lies there from its beginning to its end."""
+    `rows`; `side` that of its other calls; `kept` lies there from its beginning to its end. A model
+    that `is_single` has smaller batches (`model_buckets`)."""
 
     row: int
     rows: int
     side: int
     kept: int
+    is_single: bool = False
 
 
 def picture_needs(model: Model, request: Request) -> Needs:
@@ -55,12 +57,14 @@ def picture_needs(model: Model, request: Request) -> Needs:
     cells = request.width * request.height // model.vae_scale**2
     pixels = request.width * request.height
     denoiser, vae = model.denoiser, model.components["vae"]
-    is_guided = request.guidance > 1 and "unet" in model.components
+    is_single = "unet" not in model.components
+    is_guided = request.guidance > 1 and not is_single
     return Needs(
         row=_row_elements(denoiser, cells, len(request.controls)) * _item_bytes(denoiser),
         rows=2 if is_guided else 1,
         side=VAE_WIDTHS * (_channels(vae, 0) + _channels(vae, 1)) * pixels * _item_bytes(vae),
         kept=LATENTS_KEPT * cells * vae.config.latent_channels * 4 + BYTES_OF_A_PIXEL * pixels,
+        is_single=is_single,
     )
 
 
@@ -69,7 +73,8 @@ def bytes_together(needs: Sequence[Needs], buckets: Sequence[int]) -> int:
 
     A batch has the rows of all of them, or those that a single one is padded to.
     """
-    alone = [one.row * padded_rows(one.rows, buckets) for one in needs]
+    sizes = [model_buckets(buckets, one.is_single) for one in needs]
+    alone = [one.row * padded_rows(one.rows, own) for one, own in zip(needs, sizes, strict=True)]
     joined = sum(one.row * one.rows for one in needs) if buckets else 0
     side = max((one.side for one in needs), default=0)
     return max([*alone, joined]) + side + sum(one.kept for one in needs) + 2 * CALL_BYTES
@@ -87,11 +92,13 @@ def weight_bytes(parts: dict[str, Any]) -> dict[int, int]:
 
 
 def find_budget(memory_mib: int, device: torch.device) -> int:
-    """Bytes for models and pictures: as set, or most of what the device has."""
+    """Bytes for models and pictures: as set, or most of what the device has, and no more than is
+    free there now."""
     if memory_mib:
         return memory_mib * MIB
     if device.type == "cuda":
-        return int(torch.cuda.get_device_properties(device).total_memory * SHARE_OF_ACCELERATOR)
+        free, total = torch.cuda.mem_get_info(device)
+        return int(min(total * SHARE_OF_ACCELERATOR, free * SHARE_OF_FREE))
     return int(_available() * SHARE_OF_AVAILABLE)
 
 

@@ -24,13 +24,14 @@ class Candidate:
 @dataclass(frozen=True)
 class Ready:
     """A picture that waits for its next step. `stepped` numbers the batch that it was in last;
-    pictures of equal `group` can share a call."""
+    pictures of equal `group` can share a call. `is_single`: as in `model_buckets`."""
 
     number: int
     urgency: int
     stepped: int
     rows: int
     group: Hashable
+    is_single: bool = False
 
 
 def effective_class(priority: int, waited_seconds: float, ageing_seconds: float) -> int:
@@ -76,6 +77,12 @@ def read_buckets(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(word) for word in words}))
 
 
+def model_buckets(buckets: Sequence[int], is_single: bool) -> tuple[int, ...]:
+    """The sizes of one model's batches. Buckets are set for UNets, whose pictures have two rows by
+    guidance. A model that `is_single` has one row a picture always: half a bucket holds as many."""
+    return tuple(sorted({max(1, rows // 2) for rows in buckets})) if is_single else tuple(buckets)
+
+
 def padded_rows(rows: int, buckets: Sequence[int]) -> int:
     """The smallest bucket that holds so many rows; more than the largest stay as they are."""
     return next((bucket for bucket in buckets if bucket >= rows), rows)
@@ -91,9 +98,10 @@ def next_batch(ready: Sequence[Ready], buckets: Sequence[int]) -> list[int]:
     if not order:
         return []
     first, *others = order
+    sizes = model_buckets(buckets, first.is_single)
     batch, rows = [first.number], first.rows
     for one in others:
-        if buckets and one.group == first.group and rows + one.rows <= buckets[-1]:
+        if sizes and one.group == first.group and rows + one.rows <= sizes[-1]:
             batch.append(one.number)
             rows += one.rows
     return batch

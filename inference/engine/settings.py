@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference.engine.scheduling import read_buckets
-from inference.runners.choice import EAGER, RUNNERS
+from inference.runners.choice import EAGER, GUIDED_ROWS, RUNNERS
 
 SHIPPED_MODEL = "demo"
 SHIPPED_FOLDER = Path("inference") / "demo_model"
@@ -17,7 +17,8 @@ class EngineSettings:
 
     `threads` are the CPU threads of one tensor operation. `max_running` requests are interleaved,
     `max_waiting` more wait for a slot, and the next one is refused. Steps of several pictures are
-    made as one call, padded to one of the `batch_rows`; without any, each is a call of its own.
+    made as one call, padded to one of the `batch_rows`; without any, each is a call of its own. A
+    GPU has one bucket that holds all that run, a CPU, which gains nothing from batches, has none.
     Every `ageing_seconds` of waiting raise a request by one class. `memory_mib` bounds models and
     pictures together (0: what the device has); a bound too small for a request refuses it.
     `runner` says how networks are computed (inference/runners); `exports_dir` holds what `easel
@@ -40,7 +41,11 @@ class EngineSettings:
 
 
 def read_settings(
-    root: Path, parameters: Mapping[str, str], environment: Mapping[str, str]
+    root: Path,
+    parameters: Mapping[str, str],
+    environment: Mapping[str, str],
+    *,
+    on_gpu: bool = False,
 ) -> EngineSettings:
     """`threads` of config.pbtxt is EASEL_ENGINE_THREADS in the environment, and so on; the models
     folder is EASEL_MODELS_DIR. Raises ValueError that names a value which is no number."""
@@ -54,6 +59,8 @@ def read_settings(
             raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
         return int(value)
 
+    max_running = number("max_running", 4, 1)
+    all_that_run = str(GUIDED_ROWS * max_running)
     models_dir = environment.get("EASEL_MODELS_DIR", parameters.get("models_dir", ""))
     exports_dir = text("exports_dir", "")
     if (runner := text("runner", EAGER)) not in RUNNERS:
@@ -63,9 +70,9 @@ def read_settings(
         models_dir=Path(models_dir) if models_dir else root / "models",
         preload=tuple(name for name in text("preload", "").replace(",", " ").split()),
         threads=number("threads", 2, 1),
-        max_running=number("max_running", 4, 1),
+        max_running=max_running,
         max_waiting=number("max_waiting", 32, 0),
-        batch_rows=read_buckets(text("batch_rows", "")),
+        batch_rows=read_buckets(text("batch_rows", all_that_run if on_gpu else "")),
         ageing_seconds=number("ageing_seconds", 10, 1),
         memory_mib=number("memory_mib", 0, 0),
         runner=runner,

@@ -19,6 +19,7 @@ from inference.pipelines.adapters import adapt, adaptation
 from inference.pipelines.loading import LoadError, Model, check_folder, load_model
 from inference.pipelines.request import InvalidRequest, Request
 from inference.runners.choice import GUIDED_ROWS, Choice
+from inference.runners.faults import free_caches
 from inference.runners.runner import Usage, install, install_adapted
 
 ADAPTED_KEPT = 4
@@ -137,7 +138,7 @@ class Shelf:
         """Forget a model and its adapted forms."""
         for want in [want for want in self.entries if want.name == name]:
             del self.entries[want]
-        self._give_back()
+        free_caches()
 
     def oldest_idle(self, in_use: Collection[str]) -> str | None:
         """The model that was used longest ago, of those that nobody uses now."""
@@ -149,8 +150,10 @@ class Shelf:
         """Keep the last few of the adapted models, and those in use."""
         spare = [w for w in self.entries if w.adapted is not None and w not in in_use]
         spare.sort(key=lambda want: self.entries[want].used)
-        for want in spare[: max(0, len(spare) - ADAPTED_KEPT)]:
+        for want in (forgotten := spare[: max(0, len(spare) - ADAPTED_KEPT)]):
             del self.entries[want]
+        if forgotten:
+            free_caches()
 
     def _load_base(self, name: str, folder: Path) -> Entry:
         begun = time.monotonic()
@@ -181,10 +184,6 @@ class Shelf:
 
     def _find_folder(self, name: str) -> Path:
         return find_model_folder(self._settings, name)
-
-    def _give_back(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
 
     @property
     def _item_bytes(self) -> int:

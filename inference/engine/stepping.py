@@ -1,6 +1,5 @@
 """Steps: which pictures share the next call of a denoiser, and what becomes of one that fails."""
 
-import gc
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -8,24 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-import torch
-
 from inference.engine.jobs import Job, Jobs, State
-from inference.engine.scheduling import Ready, next_batch, padded_rows
+from inference.engine.scheduling import Ready, model_buckets, next_batch, padded_rows
 from inference.engine.workers import Worker
 from inference.pipelines.calls import Call, Kind, batch_key, run_together
+from inference.runners.faults import free_caches, is_lost, is_out_of_memory
 
 log = logging.getLogger("easel.engine")
-MEMORY_WORDS = ("out of memory", "can't allocate memory")
-LOST_WORDS = ("CUDA error", "device-side assert", "HIP error")
-
 
 # What the engine does with jobs and the answers to their calls, Exceptions for calls that failed.
 Done = Callable[[list[Job], list[Any]], None]
-
-
-class AcceleratorLost(Exception):
-    """The device answers nothing any more; only a new process can use it."""
 
 
 @dataclass
@@ -76,8 +67,9 @@ class Stepper:
         for job in batch:
             job.begin_work(now)
             job.stepped = self._batches
+        buckets = model_buckets(self._buckets, is_single(batch[0]))
         self._worker.do(
-            partial(make_calls, [call for call in calls if call is not None], self._buckets),
+            partial(make_calls, [call for call in calls if call is not None], buckets),
             partial(self._made, batch, done),
         )
 
@@ -88,7 +80,7 @@ class Stepper:
             call = job.open_call(Kind.STEP)
             if call is not None:
                 urgency = job.urgency(now, ageing)
-                one = Ready(job.number, urgency, job.stepped, call.rows, job.group)
+                one = Ready(job.number, urgency, job.stepped, call.rows, job.group, is_single(job))
                 ready[job.number] = (one, job)
         numbers = next_batch([one for one, _ in ready.values()], self._buckets)
         return [ready[number][1] for number in numbers]
@@ -115,11 +107,16 @@ class Stepper:
         count.padding_rows += made.padding_rows
 
 
+def is_single(job: Job) -> bool:
+    """Whether its model makes one row a picture."""
+    return job.needs is not None and job.needs.is_single
+
+
 def make_calls(calls: Sequence[Call], buckets: Sequence[int]) -> Made:
     """Make calls as one; if that fails, each alone, so that only the culprit has to answer for it.
 
     A call that is made alone is padded, too: its bytes do not depend on what became of the others.
-    Raises AcceleratorLost.
+    Raises what says that the device is lost.
     """
     begun = time.monotonic()
     rows = sum(call.rows for call in calls)
@@ -133,7 +130,8 @@ def make_calls(calls: Sequence[Call], buckets: Sequence[int]) -> Made:
         return made(run_together(calls, padded))
     except Exception as raised:  # noqa: BLE001 - whose fault it is turns out below
         error = raised
-    _require_accelerator(error)
+    if is_lost(error):
+        raise error
     if len(calls) == 1 and not is_out_of_memory(error):
         return made([error])
     log.warning("a batch of %d is repeated one by one: %s", len(calls), error)
@@ -145,42 +143,19 @@ def make_calls(calls: Sequence[Call], buckets: Sequence[int]) -> Made:
 def _alone(call: Call, buckets: Sequence[int]) -> Any:
     try:
         return run_together([call], padded_rows(call.rows, buckets))[0]
-    except Exception as error:  # noqa: BLE001 - its picture fails of it
-        _require_accelerator(error)
+    except Exception as error:
+        if is_lost(error):
+            raise
         return error
 
 
 def make_alone(call: Call) -> Any:
-    """Make a call that shares no batch; once more with empty caches when memory runs out.
-
-    Raises what the call raises, or AcceleratorLost.
-    """
+    """Make a call that shares no batch; once more with empty caches when memory runs out. Raises
+    what the call raises."""
     try:
         return call.run()
     except Exception as error:
-        _require_accelerator(error)
         if not is_out_of_memory(error):
             raise
     free_caches()
     return call.run()
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether it may go well with less beside it; torch's CPU allocator raises RuntimeError."""
-    is_said = any(words in str(error) for words in MEMORY_WORDS)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and is_said
-    )
-
-
-def free_caches() -> None:
-    """Give memory back that nobody uses."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-def _require_accelerator(error: Exception) -> None:
-    is_said = isinstance(error, RuntimeError) and any(words in str(error) for words in LOST_WORDS)
-    if is_said and not is_out_of_memory(error):
-        raise AcceleratorLost(str(error)) from error

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import triton_python_backend_utils as pb_utils  # exists inside Triton only
 
+from inference.engine.device import find_device
 from inference.engine.engine import Arrival, Engine
 from inference.engine.events import Event, Failure, Picture
 from inference.engine.settings import read_settings
@@ -58,21 +58,19 @@ class Service:
     """What `1/model.py` hands Triton's calls to."""
 
     def __init__(self, arguments: Mapping[str, str], root: Path) -> None:
-        """Start the engine. Raises LoadError, OSError or ValueError with a sentence for the log."""
+        """Start the engine. Raises LoadError, OSError, RuntimeError or ValueError with a sentence
+        for the log."""
         logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s: %(message)s")
         check_tensors()
         config = json.loads(arguments["model_config"])
         parameters = {k: v["string_value"] for k, v in config.get("parameters", {}).items()}
-        settings = read_settings(root, parameters, os.environ)
-        number = int(arguments.get("model_instance_device_id") or 0)
-        on_gpu = arguments.get("model_instance_kind") == "GPU" and torch.cuda.is_available()
-        self._engine = Engine(
-            settings, torch.device("cuda", number) if on_gpu else torch.device("cpu")
-        )
+        device = find_device(arguments)
+        settings = read_settings(root, parameters, os.environ, on_gpu=device.type == "cuda")
+        self._engine = Engine(settings, device)
         self._engine.start()
         self._metrics_server = None
         if settings.metrics_port:
-            port = settings.metrics_port + (number if on_gpu else 0)
+            port = settings.metrics_port
             try:
                 self._metrics_server = self._engine.metrics.serve(settings.metrics_address, port)[0]
             except OSError as error:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
+from inference.runners.faults import AcceleratorLost, is_lost
+
 Report = Callable[[Callable[[], None]], None]
 
 
@@ -32,7 +34,8 @@ class Worker:
 
     def do(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
         """Have `work` done here, and `done` called by the engine's thread with what it returned
-        or the Exception that it raised."""
+        or the Exception that it raised. If that says that the device is lost, AcceleratorLost is
+        raised on the engine's thread instead."""
         self._orders.put((work, done))
 
     def stop(self) -> None:
@@ -44,13 +47,14 @@ class Worker:
         self._thread.join(seconds)
 
     def _main(self) -> None:
-        torch.set_num_threads(self._threads)
+        settle(self._threads, self._device)
         while (order := self._orders.get()) is not None:
             work, done = order
             try:
                 answer = self._run(work)
             except Exception as error:  # noqa: BLE001 - the engine's thread deals with it
                 answer = error
+                done = _raise_lost if is_lost(error) else done
             self._report(partial(done, answer))
             # Tensors of the last order must not live until the next one comes.
             del order, work, done, answer
@@ -68,3 +72,15 @@ class Worker:
             if isinstance(leaf, torch.Tensor) and leaf.is_cuda:
                 leaf.record_stream(usual)  # where the pictures go on with it
         return answer
+
+
+def settle(threads: int, device: torch.device) -> None:
+    """What a thread of the engine does first: take so many threads of its own for a tensor
+    operation, and the engine's device for whatever names none."""
+    torch.set_num_threads(threads)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
+def _raise_lost(error: Exception) -> None:
+    raise AcceleratorLost(str(error)) from error

@@ -24,6 +24,7 @@ INLINE_BYTES = 3 << 29
 # Batch; shares of the native height and width, chunks of the prompt.
 CHECKED = ((1, (1.0, 1.0, 1)), (2, (0.5, 1.0, 2)), (3, (0.75, 0.5, 1)))
 MOST_CHUNKS = 32
+CPU, CUDA = torch.device("cpu"), "CUDAExecutionProvider"
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,10 @@ def write_onnx(part: Part, folder: Path, opset: int = NEWEST_OPSET) -> Path:
     return path
 
 
-def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    """A session on the GPU where this build of ONNX Runtime has one, else on the CPU.
+def open_session(
+    path: Path, threads: int, device: torch.device = CPU
+) -> onnxruntime.InferenceSession:
+    """A session on this device, or on the CPU where this build of ONNX Runtime has no CUDA.
 
     Its waiting threads sleep: those that spin starve the rest of a small machine.
     """
@@ -75,13 +78,21 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(
-        str(path), options, providers=onnxruntime.get_available_providers()
-    )
+    return onnxruntime.InferenceSession(str(path), options, providers=_providers(device))
+
+
+def _providers(device: torch.device) -> list[Any]:
+    """By name: TensorRT would be the first of all that there are, and build engines for hours."""
+    if device.type != "cuda" or CUDA not in onnxruntime.get_available_providers():
+        return ["CPUExecutionProvider"]
+    # The rest of the device's memory is torch's: its arena grows by what is asked for.
+    settings = {"device_id": device.index or 0, "arena_extend_strategy": "kSameAsRequested"}
+    return [(CUDA, settings), "CPUExecutionProvider"]
 
 
 def check_onnx(part: Part, path: Path, threads: int) -> list[Check]:
-    """Compare the file with torch over several batch sizes and shapes."""
+    """Compare the file with torch over several batch sizes and shapes, on the CPU: a GPU would
+    multiply with fewer bits."""
     session = open_session(path, threads)
     return [
         _check(part, session, random_tensors(part.inputs, batch, part.sides(*shares), seed))

@@ -13,6 +13,7 @@ from torch import nn
 
 from inference.export.networks import TextEncoder, UNet, VaeDecoder, VaeEncoder
 from inference.export.tensors import HEIGHT, TOKENS, WIDTH, Tensor
+from inference.pipelines.loading import FULL_PRECISION_VAE
 
 TIMESTEPS = 1000
 CHUNK_TOKENS = 77  # a longer prompt is several chunks of as many
@@ -27,7 +28,8 @@ class CannotExport(Exception):
 @dataclass(frozen=True, eq=False)
 class Part:
     """`height` and `width`, where the inputs have them, are multiples of `multiple`; `native` is
-    the side that the model was made for, in cells of this part's input."""
+    the side that the model was made for, in cells of this part's input. One that is
+    `full_precision` overflows in half precision."""
 
     name: str
     network: nn.Module = field(repr=False)
@@ -36,6 +38,7 @@ class Part:
     max_batch: int
     multiple: int = 1
     native: int = 0
+    full_precision: bool = False
 
     @property
     def weight_bytes(self) -> int:
@@ -69,8 +72,10 @@ def part_makers(folder: Path, family: str) -> Makers:
         for name in encoders[family]
     }
     makers["unet"] = lambda: unet_part(load_part(folder, "unet"))
-    makers["vae_decoder"] = partial(vae_part, folder, decodes=True)
-    makers["vae_encoder"] = partial(vae_part, folder, decodes=False)
+    for name, decodes in (("vae_decoder", True), ("vae_encoder", False)):
+        makers[name] = partial(
+            vae_part, folder, decodes=decodes, full_precision=family in FULL_PRECISION_VAE
+        )
     return makers
 
 
@@ -138,7 +143,7 @@ def unet_part(unet: Any) -> Part:
     )
 
 
-def vae_part(folder: Path, *, decodes: bool) -> Part:
+def vae_part(folder: Path, *, decodes: bool, full_precision: bool) -> Part:
     vae = load_part(folder, "vae")
     config = vae.config
     scale = 2 ** (len(config.block_out_channels) - 1)
@@ -154,6 +159,7 @@ def vae_part(folder: Path, *, decodes: bool) -> Part:
             outputs=(image,),
             max_batch=4,
             native=cells,
+            full_precision=full_precision,
         )
     return Part(
         "vae_encoder",
@@ -163,4 +169,5 @@ def vae_part(folder: Path, *, decodes: bool) -> Part:
         max_batch=4,
         multiple=scale,
         native=cells * scale,
+        full_precision=full_precision,
     )

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from inference.export.onnx_files import TOLERANCE, Check
 from inference.export.parts import Part
 
+# By their modules: ONNX Runtime comes in packages of several names.
 LIBRARIES = ("torch", "diffusers", "transformers", "onnx", "onnxruntime", "onnxscript")
 
 
@@ -39,7 +40,7 @@ def make_report(
         "opset": opset,
         "tolerance": TOLERANCE,
         "threads": threads,
-        "versions": {name: version(name) for name in LIBRARIES},
+        "versions": {name: import_module(name).__version__ for name in LIBRARIES},
         "weights": {
             str(path.relative_to(folder)): digest(path)
             for path in sorted(folder.glob("*/*.safetensors"))

@@ -73,7 +73,9 @@ def _build(model: str, part: Part) -> str:
         )
         for bound, (share, chunks) in PROFILES.items()
     }
-    return _fill("build_part.sh", part=part.name, name=served_name(model, part.name), **shapes)
+    precision = "" if part.full_precision else " $PRECISION"
+    name = served_name(model, part.name)
+    return _fill("build_part.sh", part=part.name, name=name, precision=precision, **shapes)
 
 
 def _profile_shape(part: Part, tensor: Tensor, batch: int, share: float, chunks: int) -> str:

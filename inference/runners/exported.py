@@ -1,6 +1,5 @@
 """An exported UNet: run by ONNX Runtime in this process, or by Triton in the same server."""
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +14,33 @@ from inference.runners.inputs import Inputs
 
 
 class NoExport(Exception):
-    """There is no export of this model; the text says where it was looked for."""
+    """There is no export of this model that could be run here; the text says where it was looked
+    for, or what is missing."""
 
 
 class OnnxRuntime:
     """A session over the ONNX file of an export."""
 
-    def __init__(self, part: Part, export: Path, threads: int) -> None:
-        """`export` is the output's folder of `easel export`. Raises NoExport."""
+    def __init__(self, part: Part, export: Path, threads: int, device: torch.device) -> None:
+        """`export` is the output's folder of `easel export`. Raises NoExport, also where this ONNX
+        Runtime cannot use the device."""
         files = sorted(export.glob(f"{REPOSITORY}/*-{part.name}/1/{FILE}"))
         files += sorted(export.glob(f"onnx/{part.name}/{FILE}"))
         if not files:
             raise NoExport(f"there is no exported {part.name} below {export}")
         # Imported by those who run it: it takes a while, and memory.
-        from inference.export.onnx_files import open_session
+        import onnxruntime
+
+        from inference.export.onnx_files import CUDA, open_session
         from inference.export.report import digest
 
-        self._session = open_session(files[0], threads)
+        self._session = open_session(files[0], threads, device)
+        if device.type == "cuda" and CUDA not in self._session.get_providers():
+            raise NoExport("this ONNX Runtime has no CUDA: install onnxruntime-gpu")
         stored = sorted(files[0].parent.glob(f"{FILE}*"))
         self.bytes = sum(path.stat().st_size for path in stored)
         digests = ", ".join(map(digest, stored))
-        self.name = f"{ONNX_RUNTIME} {version(ONNX_RUNTIME)}, {digests}"
+        self.name = f"{ONNX_RUNTIME} {onnxruntime.__version__}, {digests}"
         self._output = part.outputs[0].name
 
     def predict(self, inputs: Inputs) -> torch.Tensor:

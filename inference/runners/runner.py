@@ -6,7 +6,7 @@ otherwise than the network, the network does itself; the log says so once, and `
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from inspect import Signature, signature
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ from inference.pipelines.picture import suspend
 from inference.runners.choice import COMPILE, EAGER, ONNX_RUNTIME, TRITON, Choice
 from inference.runners.compiled import Compiled
 from inference.runners.exported import NoExport, OnnxRuntime, Served
+from inference.runners.faults import is_lost, is_out_of_memory
 from inference.runners.inputs import Inputs, Unsupported, read_inputs
 
 log = logging.getLogger("easel.engine")
@@ -125,14 +126,15 @@ def _make_backend(
     if choice.name == COMPILE:
         return Compiled(real, device)
     if choice.name == ONNX_RUNTIME:
-        return OnnxRuntime(part, choice.exports / name, choice.threads)
+        return OnnxRuntime(part, choice.exports / name, choice.threads, device)
     return Served(part, name)
 
 
 @dataclass
 class Runner:
     """One denoiser's forward. Its first call is made both ways: a runner of another model's export
-    is never asked again. `refusal` says why all calls are torch's."""
+    is never asked again. `refusal` says why all calls are torch's, `failures` why those of a shape
+    are; shapes that were computed are `known`."""
 
     name: str
     usage: Usage
@@ -143,6 +145,8 @@ class Runner:
     part: Part = field(init=False)
     backend: Backend = field(init=False)
     is_proven: bool = False
+    known: set[Hashable] = field(default_factory=set)
+    failures: dict[Hashable, str] = field(default_factory=dict)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """As the network's own, for calls with `return_dict=False`."""
@@ -152,7 +156,7 @@ class Runner:
             inputs = read_inputs(self.part, self.signature, args, kwargs)
             if not self.is_proven:
                 self._prove(inputs, self.real(*args, **kwargs)[0])
-            answer = self._predict(inputs)
+            answer = self._try(inputs)
         except Unsupported as reason:
             self._note(str(reason))
             return self.real(*args, **kwargs)
@@ -173,6 +177,24 @@ class Runner:
         with torch.no_grad():
             self.forward(sample, timestep, states, added_cond_kwargs=added, return_dict=False)
 
+    def _try(self, inputs: Inputs) -> torch.Tensor:
+        """The prediction. Raises Unsupported for a shape that failed when it was new; whatever else
+        fails, and a lack of memory, may go well the next time, and is raised as it is."""
+        shape = tuple(tuple(value.shape) for value in inputs.values())
+        if shape in self.failures:
+            raise Unsupported(self.failures[shape])
+        try:
+            answer = self._predict(inputs)
+        except Exception as error:
+            if shape in self.known or is_lost(error) or is_out_of_memory(error):
+                raise
+            sample, line = list(inputs["sample"].shape), str(error).strip().partition("\n")[0]
+            reason = f"it fails for latents of {sample}: {type(error).__name__}: {line}"
+            self.failures[shape] = reason
+            raise Unsupported(reason) from error
+        self.known.add(shape)
+        return answer
+
     def _predict(self, inputs: Inputs) -> torch.Tensor:
         sample = inputs["sample"]
         return self.backend.predict(inputs).to(sample.device, sample.dtype)
@@ -184,6 +206,8 @@ class Runner:
         try:
             answer = self._predict(inputs)
         except Exception as error:
+            if is_lost(error):
+                raise
             self.refusal = f"it fails: {type(error).__name__}: {error}"
             raise Unsupported(self.refusal) from error
         difference = relative_error(answer.float().cpu().numpy(), expected.float().cpu().numpy())

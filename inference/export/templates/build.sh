@@ -2,9 +2,12 @@
 # Make the plans of this repository. Run it on the kind of GPU that will serve them, in NVIDIA's
 # TensorRT container of the same release as the Triton container, with this folder mounted:
 #
-#     docker run --rm --gpus all -v "$$PWD":/export nvcr.io/nvidia/tensorrt:$release-py3 sh /export/build.sh
+#     docker run --rm --gpus all -v "$$PWD":/export $$TENSORRT_IMAGE sh /export/build.sh
 #
-# Inputs and outputs stay FP32 and INT64; PRECISION= (empty) computes in FP32, too.
+# where TENSORRT_IMAGE is nvidia/tensorrt:$release-py3 of NVIDIA's registry.
+#
+# Inputs and outputs stay FP32 and INT64; PRECISION= (empty) computes in FP32, too, as
+# SDXL's VAE always does: in FP16 it overflows.
 set -eu
 cd "$$(dirname "$$0")"
 PRECISION="$${PRECISION---fp16}"

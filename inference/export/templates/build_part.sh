@@ -1,6 +1,6 @@
 
 echo "== $name"
-"$$TRTEXEC" $$PRECISION --skipInference \
+"$$TRTEXEC"$precision --skipInference \
     --onnx="onnx/$part/model.onnx" --saveEngine="repository/$name/1/model.plan.part" \
     --minShapes="$min" \
     --optShapes="$opt" \

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.inference.engine.conftest import MakeEngine
-from tests.inference.engine.recorder import submit
+from tests.inference.engine.recorder import operate, submit
 from tests.inference.tiny_flux import save_tiny_flux
 
 
@@ -33,3 +33,10 @@ def test_a_picture_comes_with_previews_and_goes_on_elsewhere(
     resumed = submit(other, files=files, resume=0, **wanted).wait()
     assert resumed.image is not None and np.array_equal(resumed.image, whole.image)
     assert resumed.steps[0] > 2
+
+
+def test_a_flux_picture_has_one_row_of_half_a_bucket(make_engine: MakeEngine, folder: Path) -> None:
+    engine = make_engine(models_dir=folder, batch_rows="4")
+    assert submit(engine, model="flux", width=64, height=64, steps=3).wait().image is not None
+    figures = operate(engine, "stats").events[-1]["models"]["flux"]
+    assert (figures["calls"], figures["rows"], figures["padding_rows"]) == (3, 3, 3)

@@ -61,6 +61,9 @@ def test_pictures_together_take_one_batch_and_one_side_call() -> None:
     assert bytes_together([one] * 3, ()) == 200 + 1000 + 30 + calls
     assert bytes_together([one] * 3, (8,)) == 800 + 1000 + 30 + calls
     assert bytes_together([one] * 5, (8,)) == 1000 + 1000 + 50 + calls
+    single = Needs(row=100, rows=1, side=1000, kept=10, is_single=True)
+    assert bytes_together([single], (8,)) == 400 + 1000 + 10 + calls
+    assert bytes_together([single] * 4, (8,)) == 400 + 1000 + 40 + calls
 
 
 def test_weights_are_counted_once_and_known_before_they_are_loaded(
@@ -74,6 +77,15 @@ def test_weights_are_counted_once_and_known_before_they_are_loaded(
 def test_the_budget_is_as_set_or_what_the_machine_has() -> None:
     assert find_budget(3, CPU) == 3 * MIB
     assert 10 * MIB < find_budget(0, CPU) < 1 << 45
+
+
+@pytest.mark.parametrize(("free", "budget"), [(1000, 900), (400, 380)])
+def test_what_others_have_of_an_accelerator_is_not_ours(
+    monkeypatch: pytest.MonkeyPatch, free: int, budget: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 1000))
+    assert find_budget(0, torch.device("cuda", 0)) == budget
+    assert find_budget(3, torch.device("cuda", 0)) == 3 * MIB
 
 
 def test_what_can_never_fit_is_refused_with_both_figures(make_engine: MakeEngine) -> None:

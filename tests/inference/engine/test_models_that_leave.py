@@ -1,7 +1,11 @@
 """Folders that go away and models that have to leave cost only whom they concern."""
 
+import gc
 import shutil
+import time
+import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -16,7 +20,7 @@ from inference.engine.jobs import Job, Jobs
 from inference.engine.memory import MIB, bytes_together
 from inference.engine.metrics import EngineMetrics
 from inference.engine.settings import read_settings
-from inference.engine.shelf import Shelf, Wanted, wanted
+from inference.engine.shelf import ADAPTED_KEPT, Shelf, Wanted, wanted
 from inference.engine.workers import Worker
 from inference.pipelines.loading import Model, load_model
 from inference.pipelines.request import Request
@@ -107,6 +111,34 @@ def test_a_model_stays_while_something_is_added_to_it(tmp_path: Path) -> None:
     assert wanted(with_lora.request) in shelf.entries
     loader.stop()
     loader.join(10)
+
+
+def test_what_leaves_gives_its_memory_back_at_once(tmp_path: Path) -> None:
+    """Suspended parts refer to themselves: without the garbage collector they would stay."""
+    folder = AdapterShelf(tmp_path, "sd15").folder
+    shelf = Shelf(read_settings(folder, {"models_dir": str(folder), "threads": "1"}, {}), CPU)
+    gc.collect()
+    gc.disable()
+    try:
+        base = put(shelf, shelf.loading("base"))
+        adapted = put(shelf, shelf.adapting(request(model="base", loras=LORAS[:1])))
+        later = replace(shelf.entries[Wanted("base", None)], used=time.monotonic())
+        shelf.entries |= {Wanted("base", number): later for number in range(ADAPTED_KEPT)}
+        shelf.forget_adapted(set())
+        assert adapted() is None and base() is not None
+        del later
+        shelf.remove("base")
+        assert base() is None
+    finally:
+        gc.enable()
+
+
+def put(shelf: Shelf, loading: Any) -> Any:
+    """Load it; a weak reference to its denoiser."""
+    _, load = loading
+    entry = load()
+    shelf.loaded(entry)
+    return weakref.ref(entry.model.denoiser)
 
 
 def add_job(jobs: Jobs, wanted: Request) -> Job:

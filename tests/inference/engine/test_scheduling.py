@@ -12,6 +12,7 @@ from inference.engine.scheduling import (
     Ready,
     choose_running,
     effective_class,
+    model_buckets,
     next_batch,
     padded_rows,
     read_buckets,
@@ -165,6 +166,19 @@ def test_a_batch_is_of_one_group_and_holds_the_most_urgent(
         assert batch[0] == best
         assert len({one.group for one in batch}) == 1
         assert len(batch) == 1 or sum(one.rows for one in batch) <= max(buckets)
+
+
+@given(st.integers(1, 8), st.integers(1, 8))
+def test_pictures_of_one_row_share_half_a_bucket(pictures: int, slots: int) -> None:
+    """As many of them as of pictures with two rows, and no more than half of it is idle."""
+    singles = [Ready(n, 0, 0, 1, "flux", is_single=True) for n in range(pictures)]
+    pairs = [Ready(n, 0, 0, 2, "sdxl") for n in range(pictures)]
+    bucket = (2 * slots,)
+    assert next_batch(singles, bucket) == next_batch(pairs, bucket)
+    assert model_buckets(bucket, is_single=True) == (slots,)
+    assert model_buckets(bucket, is_single=False) == bucket
+    assert model_buckets((1, 2, 3), is_single=True) == (1,)
+    assert model_buckets((), is_single=True) == ()
 
 
 @given(st.integers(1, 8), st.lists(st.sampled_from("abc"), min_size=1, max_size=6))

@@ -32,6 +32,22 @@ def test_batches_and_memory_are_set_like_everything_else() -> None:
         read_settings(ROOT, {"batch_rows": "many"}, {})
 
 
+@pytest.mark.parametrize(
+    ("parameters", "on_gpu", "rows"),
+    [
+        ({}, False, ()),
+        ({}, True, (8,)),
+        ({"max_running": "6"}, True, (12,)),
+        ({"batch_rows": "2,4"}, True, (2, 4)),
+        ({"batch_rows": ""}, True, ()),
+    ],
+)
+def test_a_gpu_shares_its_steps_unless_told_otherwise(
+    parameters: dict[str, str], on_gpu: bool, rows: tuple[int, ...]
+) -> None:
+    assert read_settings(ROOT, parameters, {}, on_gpu=on_gpu).batch_rows == rows
+
+
 def test_the_shipped_model_is_found_without_a_models_folder() -> None:
     settings = read_settings(ROOT, {}, {})
     assert find_model_folder(settings, "demo") == ROOT / SHIPPED_FOLDER

@@ -120,6 +120,9 @@ def test_a_tensorrt_repository_builds_its_plans(for_tensorrt: Path) -> None:
     for name in SDXL:
         assert f'--onnx="onnx/{name}/model.onnx"' in script
         assert (for_tensorrt / "onnx" / name / "model.onnx").is_file()
+    commands = dict(part.split('"', 1) for part in script.split('echo "== xl-')[1:])
+    halved = {name for name, command in commands.items() if "$PRECISION" in command}
+    assert halved == {name for name in SDXL if not name.startswith("vae_")}
     best = "sample:2x4x16x16,timestep:2,encoder_hidden_states:2x77x64,text_embeds:2x32,time_ids:2x6"
     assert f'--optShapes="{best}"' in script
     most = "sample:16x4x32x32,timestep:16,encoder_hidden_states:16x308x64"

@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
+from inference.export.onnx_files import open_session
+from inference.export.parts import unet_part
 from inference.pipelines.calls import Call
 from inference.pipelines.drawing import begin
 from inference.pipelines.loading import Model, load_model, suspend_parts
 from inference.pipelines.sharing import copy_sharing_weights
 from inference.runners.choice import Choice
+from inference.runners.exported import NoExport, OnnxRuntime
 from inference.runners.runner import install, install_adapted
 from tests.inference.drawn import draw, finish_together, step_call
 from tests.inference.runners.conftest import LoadRun
@@ -121,3 +125,29 @@ def test_a_model_without_an_export_is_computed_by_torch(
     assert dict(usage.eager) == {
         f"there is no exported unet below {tmp_path / 'tiny'}": request().steps
     }
+
+
+CUDA, ON_CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+
+
+def test_a_gpu_that_onnx_runtime_cannot_use_is_no_export(load_run: LoadRun, exports: Path) -> None:
+    exported, _ = load_run("eager")
+    part = unet_part(exported.denoiser)
+    with pytest.raises(NoExport, match="install onnxruntime-gpu"):
+        OnnxRuntime(part, exports / "tiny", 1, torch.device("cuda", 0))
+
+
+def test_a_session_is_on_the_device_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, exports: Path
+) -> None:
+    """A build with everything lists TensorRT first."""
+    asked: list[Any] = []
+    there = ["TensorrtExecutionProvider", CUDA, ON_CPU]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: there)
+    monkeypatch.setattr(
+        onnxruntime, "InferenceSession", lambda *_, providers: asked.append(providers)
+    )
+    open_session(exports, 1)
+    open_session(exports, 1, torch.device("cuda", 1))
+    settings = {"device_id": 1, "arena_extend_strategy": "kSameAsRequested"}
+    assert asked == [[ON_CPU], [(CUDA, settings), ON_CPU]]
