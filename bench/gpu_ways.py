@@ -17,10 +17,9 @@ from inference.engine.settings import read_settings
 from inference.pipelines.drawing import begin
 from inference.pipelines.loading import Model
 from inference.pipelines.request import Request, parse_request
-from inference.runners.choice import Choice
+from inference.runners.choice import GUIDED_ROWS, Choice
 from inference.runners.runner import install
 
-GUIDED_ROWS = 2
 WAIT_SECONDS = 1800
 PIPELINES = {"sd15": "StableDiffusionPipeline", "sdxl": "StableDiffusionXLPipeline"}
 

@@ -207,3 +207,9 @@ async def end_delivery(drawing: Drawing, seconds: float) -> None:
         await end_task(delivery)
         if not delivery.cancelled() and (error := delivery.exception()):
             log.warning("image_not_delivered", job_id=str(drawing.job.id), error=repr(error))
+
+
+async def note_undelivered(drawing: Drawing, keeper: Keeper) -> None:
+    """Leave a mark for a later round where the files of an image may lie that nobody was given."""
+    if drawing.is_delivering:
+        await keeper.note_undelivered()

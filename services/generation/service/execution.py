@@ -46,6 +46,7 @@ from services.generation.service.drawing import (
     Studio,
     draw_images,
     end_delivery,
+    note_undelivered,
     request_id_of,
     take_up,
 )
@@ -182,8 +183,7 @@ async def draw_and_settle(worker: Worker, drawing: Drawing, keeper: Keeper) -> N
     except (Retryable, StorageUnavailable, ModerationUnavailable) as error:
         log.warning("attempt_interrupted", job_id=str(job.id), error=repr(error))
         await keeper.store_last()
-        if drawing.is_delivering:
-            await keeper.note_undelivered()
+        await note_undelivered(drawing, keeper)
         await wait_for_part(sessions, drawing)
     except Exception as error:
         log.exception("attempt_failed", job_id=str(job.id), error=repr(error))
@@ -201,8 +201,7 @@ async def end_attempt(
         worker.loaded.add(drawing.job.model)
         await close_drawn(worker.sessions, drawing, keeper)
     elif interruption is Interruption.CANCELLED:
-        if drawing.is_delivering:
-            await keeper.note_undelivered()
+        await note_undelivered(drawing, keeper)
         await close_job(worker.sessions, drawing, keeper, "cancelled")
     elif interruption is Interruption.LEASE_LOST:
         raise leases.LeaseLost(str(drawing.job.id))

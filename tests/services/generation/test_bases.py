@@ -14,26 +14,17 @@ from services.generation.service.admission import find_model
 from services.model.client.catalogue import ModelCatalogue
 from services.model.client.contracts import ModelInfo
 from services.model.client.problems import ModelNotFound
+from tests.services.generation.test_acceptance import MODEL
 
 IMAGE = uuid4()
-SOURCES = {"init_image_id": SourceImage(1024, 512)}
-FLUX = ModelInfo(
-    id=uuid4(),
-    slug="flux-dev",
-    name="Flux",
-    type="checkpoint",
-    base="flux",
-    description="",
-    default_width=1024,
-    default_height=1024,
-    default_steps=28,
-    default_guidance=3.5,
-    max_side=2048,
+SIDES = SourceImage(1024, 512)
+FLUX = MODEL.model_copy(
+    update={"slug": "flux-dev", "base": "flux", "default_steps": 28, "max_side": 2048}
 )
 SDXL = FLUX.model_copy(update={"slug": "sdxl", "base": "sdxl"})
 
 
-def ask(model: ModelInfo, image: SourceImage = SOURCES["init_image_id"], **fields: Any) -> None:
+def ask(model: ModelInfo, image: SourceImage = SIDES, **fields: Any) -> None:
     request = GenerationRequest.model_validate({"model": model.slug, "prompt": "a cat", **fields})
     sources = {"init_image_id": image} if request.init_image_id else {}
     resolve_request(request, model, sources, random_seed=1)

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from libs.db.transaction import transaction
 from libs.kernel.clock import utc_now
 from libs.storage.objects import ObjectStore, StorageSettings
+from services.generation.models import Job
 from services.generation.repository.leases import LEASE_SECONDS
 from services.generation.service import owner
 from services.generation.service.abandoned import clear_checkpoints
@@ -91,19 +92,20 @@ async def begin_delivery(
     return job_id, worker, attempt
 
 
-async def request_cancel(queue: Queue, user: UUID, job_id: UUID) -> None:
+async def cancel_in_delivery(queue: Queue, redis: Redis, store: SlowStore, user: UUID) -> Job:
+    """That job, cancelled meanwhile, after the end of its attempt."""
+    job_id, _, attempt = await begin_delivery(queue, redis, store, user)
     async with transaction(queue.api, user) as session:
         await owner.cancel_generation(session, job_id, clock=utc_now)
+    await attempt
+    return await queue.read(user, job_id)
 
 
 async def test_a_finished_image_of_a_job_that_is_cancelled_is_delivered(
     queue: Queue, redis: Redis, storage_settings: StorageSettings
 ) -> None:
-    user, store = uuid4(), SlowStore(storage_settings, BEFORE_A_CANCEL_IS_DONE)
-    job_id, _, attempt = await begin_delivery(queue, redis, store, user)
-    await request_cancel(queue, user, job_id)
-    await attempt
-    job = await queue.read(user, job_id)
+    store = SlowStore(storage_settings, BEFORE_A_CANCEL_IS_DONE)
+    job = await cancel_in_delivery(queue, redis, store, uuid4())
     assert (job.state, job.images_done, job.captured_millicredits) == ("succeeded", 1, PRICE)
 
 
@@ -111,16 +113,13 @@ async def test_a_finished_image_that_cannot_be_delivered_is_free_and_leaves_no_f
     queue: Queue, redis: Redis, storage_settings: StorageSettings, store: ObjectStore
 ) -> None:
     user, slow = uuid4(), SlowStore(storage_settings, TOO_LATE)
-    job_id, _, attempt = await begin_delivery(queue, redis, slow, user)
-    await request_cancel(queue, user, job_id)
-    await attempt
-    job = await queue.read(user, job_id)
+    job = await cancel_in_delivery(queue, redis, slow, user)
     assert (job.state, job.images_done, job.captured_millicredits) == ("cancelled", 0, 0)
     while len(await store.list_keys(f"{user}/")) < 2:  # noqa: ASYNC110 - another machine tells
         await asyncio.sleep(0.1)
     await clear_checkpoints(queue.workers, store)
     assert await store.list_keys(f"{user}/") == []
-    assert await store.list_keys(folder_of(user, job_id)) == []
+    assert await store.list_keys(folder_of(user, job.id)) == []
 
 
 async def test_no_file_arrives_after_a_worker_has_stopped(
